@@ -1,0 +1,13 @@
+/// <reference types="vite/client" />
+
+interface ImportMetaEnv {
+  readonly APP_VERSION: string;
+  readonly APP_COMMIT: string;
+}
+
+// WebGPU's flag constants, which TypeScript's DOM library leaves out. https://www.w3.org/TR/webgpu/#buffer-usage
+declare const GPUBufferUsage: Readonly<
+  Record<'MAP_READ' | 'COPY_SRC' | 'COPY_DST' | 'UNIFORM' | 'STORAGE' | 'QUERY_RESOLVE', number>
+>;
+declare const GPUMapMode: Readonly<Record<'READ', number>>;
+declare const GPUShaderStage: Readonly<Record<'COMPUTE', number>>;
