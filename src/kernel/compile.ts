@@ -1,0 +1,188 @@
+// From shaders/**/*.wgsl to pipelines: joins a kernel with its family's _io file, the libraries it names and the
+// host's constants, reads the bindings off the WGSL (the only place they are declared), and maps a compiler's
+// complaint back to the file and line that a person wrote.
+import type { Gpu, GpuBuffer } from '../gpu/device.ts';
+import { Problem } from '../problem.ts';
+
+const SOURCES: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.entries(
+    import.meta.glob<string>('../../shaders/**/*.wgsl', { query: '?raw', import: 'default', eager: true }),
+  ).map(([path, text]) => [path.replace(/^.*\/shaders\/|\.wgsl$/g, ''), text]),
+);
+
+/** Every kernel and library by its path under shaders/, without the ending. */
+export const SHADER_NAMES: readonly string[] = Object.keys(SOURCES);
+
+export function shaderSource(name: string): string {
+  const source = SOURCES[name];
+  if (source === undefined)
+    throw new RangeError(`Cannot find shader "${name}": shaders/${name}.wgsl does not exist`);
+  return source;
+}
+
+export type Constants = Readonly<Record<string, number | boolean | { readonly f32: number }>>;
+
+type Binding = {
+  readonly name: string;
+  readonly group: number;
+  readonly binding: number;
+  readonly type: GPUBufferBindingType;
+};
+
+export type Kernel = {
+  readonly label: string;
+  /** The whole module as it was compiled. */
+  readonly code: string;
+  readonly pipeline: GPUComputePipeline;
+  readonly bindings: readonly Binding[];
+};
+
+export type KernelSpec = {
+  /** Files under shaders/ in the order they are joined; libraries named in their `uses:` lines come before them. */
+  readonly files: readonly string[];
+  readonly entry: string;
+  readonly constants: Constants;
+};
+
+/** Libraries a file names in its header line `//   uses:    a, b`. */
+export function usedLibraries(source: string): string[] {
+  const line = /^\/\/\s+uses:(.*)$/m.exec(source)?.[1] ?? '';
+  return line
+    .split(',')
+    .map((name) => name.trim())
+    .filter(Boolean);
+}
+
+function constantLine(name: string, value: Constants[string]): string {
+  if (typeof value === 'boolean') return `const ${name} = ${value};`;
+  if (typeof value === 'number') return `const ${name} = ${value}u;`;
+  return `const ${name} = f32(${value.f32});`;
+}
+
+type Joined = { code: string; segments: readonly { file: string; start: number }[] };
+
+/** The module text and where in it each file starts (0-based line). */
+export function joinSources({ files, constants }: Pick<KernelSpec, 'files' | 'constants'>): Joined {
+  const libraries = [
+    ...new Set(files.flatMap((file) => usedLibraries(shaderSource(file)).map((lib) => `lib/${lib}`))),
+  ];
+  const head = Object.entries(constants).map(([name, value]) => constantLine(name, value));
+  const lines = ['// constants of the host', ...head];
+  const segments = [{ file: 'constants', start: 0 }];
+  for (const file of [...libraries, ...files]) {
+    segments.push({ file: `${file}.wgsl`, start: lines.length });
+    lines.push(...shaderSource(file).trimEnd().split('\n'));
+  }
+  return { code: `${lines.join('\n')}\n`, segments };
+}
+
+const BINDING =
+  /@group\((\d)\)\s*@binding\((\d+)\)\s*var<(storage|uniform)(?:,\s*(read|read_write))?>\s*(\w+)/g;
+
+export function bindingsOf(code: string): Binding[] {
+  return [...code.matchAll(BINDING)].map(([, group, binding, space, access, name]) => ({
+    name: name ?? '',
+    group: Number(group),
+    binding: Number(binding),
+    type: space === 'uniform' ? 'uniform' : access === 'read_write' ? 'storage' : 'read-only-storage',
+  }));
+}
+
+/** Compiled kernels of one device, by their whole text: the same kernel is compiled once, also when asked for twice at once. */
+export class Compiler {
+  readonly #gpu: Gpu;
+  readonly #kernels = new Map<string, Promise<Kernel>>();
+  /** Pipelines made so far. */
+  compiled = 0;
+
+  constructor(gpu: Gpu) {
+    this.#gpu = gpu;
+  }
+
+  kernel(spec: KernelSpec): Promise<Kernel> {
+    const joined = joinSources(spec);
+    const key = `${spec.entry}\n${joined.code}`;
+    let kernel = this.#kernels.get(key);
+    if (!kernel) {
+      kernel = this.#compile(spec, joined);
+      kernel.catch(() => this.#kernels.delete(key));
+      this.#kernels.set(key, kernel);
+    }
+    return kernel;
+  }
+
+  async #compile({ files, entry }: KernelSpec, { code, segments }: Joined): Promise<Kernel> {
+    const { device } = this.#gpu;
+    const label = `${files.at(-1)}:${entry}`;
+    device.pushErrorScope('validation');
+    const module = device.createShaderModule({ label, code });
+    const bindings = bindingsOf(code);
+    const groups = Math.max(...bindings.map((b) => b.group)) + 1;
+    const layout = device.createPipelineLayout({
+      bindGroupLayouts: Array.from({ length: groups }, (_, group) =>
+        device.createBindGroupLayout({
+          entries: bindings
+            .filter((b) => b.group === group)
+            .map(({ binding, type }) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } })),
+        }),
+      ),
+    });
+    const pipeline = device.createComputePipelineAsync({
+      label,
+      layout,
+      compute: { module, entryPoint: entry },
+    });
+    const scope = device.popErrorScope();
+    const info = await module.getCompilationInfo();
+    const complaint = info.messages.find((m) => m.type === 'error');
+    if (complaint) {
+      pipeline.catch(() => undefined);
+      await scope;
+      const segment = segments.findLast(({ start }) => start < complaint.lineNum) ?? {
+        file: 'constants',
+        start: 0,
+      };
+      throw shaderProblem(
+        `${segment.file}:${complaint.lineNum - segment.start}:${complaint.linePos}`,
+        complaint.message,
+      );
+    }
+    try {
+      const made = await this.#gpu.settle(pipeline);
+      const error = await scope;
+      if (error) throw new Error(error.message);
+      this.compiled += 1;
+      return { label, code, pipeline: made, bindings };
+    } catch (cause) {
+      if (cause instanceof Problem) throw cause;
+      throw shaderProblem(label, cause instanceof Error ? cause.message : String(cause));
+    }
+  }
+
+  /** Bind groups of a kernel, buffers given by the names its WGSL declares; `run` is the run's uniform. */
+  bind(kernel: Kernel, buffers: Readonly<Record<string, GpuBuffer>>): GPUBindGroup[] {
+    const groups: GPUBindGroup[] = [];
+    for (const { group } of kernel.bindings) {
+      groups[group] ??= this.#gpu.device.createBindGroup({
+        label: kernel.label,
+        layout: kernel.pipeline.getBindGroupLayout(group),
+        entries: kernel.bindings
+          .filter((b) => b.group === group)
+          .map(({ name, binding }) => {
+            const buffer = buffers[name];
+            if (!buffer) throw new TypeError(`Cannot bind "${kernel.label}": no buffer given for "${name}"`);
+            return { binding, resource: { buffer: buffer.raw } };
+          }),
+      });
+    }
+    return groups;
+  }
+}
+
+function shaderProblem(where: string, why: string): Problem {
+  return new Problem(
+    'shader',
+    `Cannot compile ${where}: ${why}`,
+    'Report this line together with your GPU and browser.',
+  );
+}

@@ -1,0 +1,188 @@
+// The norm family. An id is spelled here and nowhere else in src/: bars, links, plans, probes, exports and
+// colours loop over NORM_IDS. shaders/norm/<id>.wgsl holds the formula, reference.ts the float64 of it.
+import * as reference from './reference.ts';
+import type { Reference } from './reference.ts';
+
+/** One learnt or measured value of a member: its size, its name in checkpoints, and what stands in for it. */
+export type ParamSpec = {
+  readonly size: 1 | 'C';
+  /** Tensor name under the site in checkpoints; null where files never hold it. */
+  readonly tensor: string | null;
+  /** Value in a raw swap, when the weights have no tensor of this name. */
+  readonly default: number;
+  /** When the weights lack it: taken from this prompt's own tokens, by shaders/norm/_columns.wgsl. */
+  readonly measured?: 'mean' | 'meanLow' | 'variance';
+  /** Checkpoints of this member may leave it out. */
+  readonly isOptional?: boolean;
+};
+
+export type NormSpec = {
+  readonly label: string;
+  readonly name: string;
+  /** KaTeX of the whole member. */
+  readonly formula: string;
+  readonly paper: `arXiv:${string}`;
+  readonly year: number;
+  /** What one output value depends on: this value, this token's channels, or this channel's tokens. */
+  readonly over: 'element' | 'token' | 'channel';
+  readonly params: Readonly<Record<string, ParamSpec>>;
+  /** How the alpha slider turns this member's gain: params[param] · m^power. */
+  readonly gain?: { readonly param: string; readonly power: number };
+  /** What the histogram shows; members that do not bend share x/σ. */
+  readonly drive: string;
+  readonly color: { readonly light: string; readonly dark: string };
+  /** One sentence for people who meet it for the first time. */
+  readonly idea: string;
+  readonly reference: Reference;
+};
+
+const scalar = (tensor: string, value: number): ParamSpec => ({ size: 1, tensor, default: value });
+const gamma: ParamSpec = { size: 'C', tensor: 'weight', default: 1 };
+const beta: ParamSpec = { size: 'C', tensor: 'bias', default: 0 };
+const STAND_IN = 'x/σ';
+
+export const NORMS = {
+  none: {
+    label: 'None',
+    name: 'No normalization',
+    formula: String.raw`y = \gamma x + \beta`,
+    paper: 'arXiv:2503.10622',
+    year: 2025,
+    over: 'element',
+    params: { gamma, beta },
+    drive: STAND_IN,
+    color: { light: '#6f7680', dark: '#a3a9b2' },
+    idea: 'Only the learnt scale and shift remain. Nothing holds the size of the activations.',
+    reference: reference.none,
+  },
+  layernorm: {
+    label: 'LayerNorm',
+    name: 'Layer normalization',
+    formula: String.raw`y = \gamma\,\frac{x-\mu_t}{\sqrt{\sigma_t^2+\epsilon}} + \beta`,
+    paper: 'arXiv:1607.06450',
+    year: 2016,
+    over: 'token',
+    params: { gamma, beta },
+    drive: STAND_IN,
+    color: { light: '#0072B2', dark: '#4aa8e0' },
+    idea: 'Each token is centred and scaled by its own mean and spread: a straight line per token.',
+    reference: reference.layernorm,
+  },
+  rmsnorm: {
+    label: 'RMSNorm',
+    name: 'Root mean square normalization',
+    formula: String.raw`y = \gamma\,\frac{x}{\sqrt{\overline{x^2_t}+\epsilon}} + \beta`,
+    paper: 'arXiv:1910.07467',
+    year: 2019,
+    over: 'token',
+    params: { gamma, beta: { ...beta, isOptional: true } },
+    drive: STAND_IN,
+    color: { light: '#2f8fc4', dark: '#7cc4ee' },
+    idea: 'Like LayerNorm without the centring: each token is divided by its root mean square.',
+    reference: reference.rmsnorm,
+  },
+  batchnorm: {
+    label: 'BatchNorm',
+    name: 'Batch normalization, running statistics',
+    formula: String.raw`y = \gamma\,\frac{x-\mu_c}{\sqrt{\sigma_c^2+\epsilon}} + \beta`,
+    paper: 'arXiv:1502.03167',
+    year: 2015,
+    over: 'channel',
+    params: {
+      running_mean: { size: 'C', tensor: 'running_mean', default: 0, measured: 'mean' },
+      mean_low: { size: 'C', tensor: null, default: 0, measured: 'meanLow' },
+      running_var: { size: 'C', tensor: 'running_var', default: 1, measured: 'variance' },
+      gamma,
+      beta,
+    },
+    drive: STAND_IN,
+    color: { light: '#00805d', dark: '#2fc39b' },
+    idea: 'Each channel is centred and scaled by averages stored during training.',
+    reference: reference.batchnorm,
+  },
+  instancenorm: {
+    label: 'InstanceNorm',
+    name: 'Instance normalization over tokens',
+    formula: String.raw`y = \gamma\,\frac{x-\mu_c}{\sqrt{\sigma_c^2+\epsilon}} + \beta,\quad \mu_c,\sigma_c\ \text{over this prompt}`,
+    paper: 'arXiv:1607.08022',
+    year: 2016,
+    over: 'channel',
+    params: {
+      mean: { size: 'C', tensor: null, default: 0, measured: 'mean' },
+      mean_low: { size: 'C', tensor: null, default: 0, measured: 'meanLow' },
+      variance: { size: 'C', tensor: null, default: 1, measured: 'variance' },
+      gamma,
+      beta,
+    },
+    drive: STAND_IN,
+    color: { light: '#667a00', dark: '#b5c94a' },
+    idea: 'Each channel is scaled by its spread over the tokens of this prompt, later tokens included.',
+    reference: reference.instancenorm,
+  },
+  dyt: {
+    label: 'DyT',
+    name: 'Dynamic Tanh',
+    formula: String.raw`y = \gamma\tanh(\alpha x) + \beta`,
+    paper: 'arXiv:2503.10622',
+    year: 2025,
+    over: 'element',
+    params: { alpha: scalar('alpha', 1), gamma, beta },
+    gain: { param: 'alpha', power: 1 },
+    drive: 'αx',
+    color: { light: '#c04e00', dark: '#f2813c' },
+    idea: 'No statistic at all: every value goes through the same tanh, scaled by one learnt α.',
+    reference: reference.dyt,
+  },
+  derf: {
+    label: 'Derf',
+    name: 'Dynamic erf',
+    formula: String.raw`y = \gamma\,\mathrm{erf}(\alpha x + s) + \beta`,
+    paper: 'arXiv:2512.10938',
+    year: 2025,
+    over: 'element',
+    params: { alpha: scalar('alpha', 1), shift: scalar('shift', 0), gamma, beta },
+    gain: { param: 'alpha', power: 1 },
+    drive: 'αx + s',
+    color: { light: '#b04a85', dark: '#e08fbd' },
+    idea: 'DyT with the error function and a learnt shift s.',
+    reference: reference.derf,
+  },
+  dyisru: {
+    label: 'DyISRU',
+    name: 'Dynamic inverse square root unit',
+    formula: String.raw`y = \gamma\,\frac{x}{\sqrt{b + x^2}} + \beta`,
+    paper: 'arXiv:2503.21708',
+    year: 2025,
+    over: 'element',
+    params: { b: scalar('b', 1), gamma, beta },
+    gain: { param: 'b', power: -2 },
+    drive: 'x/√b',
+    color: { light: '#8f6a00', dark: '#dfb23f' },
+    idea: 'The exact pointwise counterpart of RMSNorm; it bends later and softer than tanh.',
+    reference: reference.dyisru,
+  },
+} as const satisfies Record<string, NormSpec>;
+
+export type NormId = keyof typeof NORMS;
+export const NORM_IDS = Object.keys(NORMS) as readonly NormId[];
+/** The norm a visitor meets first, and the first base of a raw swap. */
+export const FIRST_NORM: NormId = 'layernorm';
+
+export const isNormId = (id: string): id is NormId => Object.hasOwn(NORMS, id);
+
+/** The entry of a member, with the family's common type. */
+export const normSpec = (id: NormId): NormSpec => NORMS[id];
+
+/** A member whose function bends, so that saturation is its own and not a stand-in. */
+export const bends = (id: NormId): boolean => normSpec(id).reference.bend !== undefined;
+
+/** Where each parameter lies in theta[P], in the order of the entry: the only place offsets are computed. */
+export function thetaLayout(id: NormId, C: number): { offsets: Record<string, number>; P: number } {
+  const offsets: Record<string, number> = {};
+  let P = 0;
+  for (const [name, { size }] of Object.entries(normSpec(id).params)) {
+    offsets[name] = P;
+    P += size === 'C' ? C : size;
+  }
+  return { offsets, P };
+}
