@@ -1,0 +1,23 @@
+// The matmul family's one signature: y[t, n] = epilogue(sum over k of x[t, k] w[n, k] + bias[n]).
+// Weights are out × in; lib/weight_* binds them. The host adds: K inputs, N outputs, PAIRS = ceil(K/2) a row of w,
+// BIAS (there is one), GELU (tanh form, Hendrycks & Gimpel 2016, arXiv:1606.08415), ADD (y is the residual stream
+// and is added to).
+//   uses:    run, tanh
+@group(0) @binding(0) var<storage, read> x: array<f32>;        // [T, K]
+@group(0) @binding(2) var<storage, read> bias: array<f32>;     // [N], unread without BIAS
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;  // [T, N]
+@group(0) @binding(4) var<uniform> run: Run;
+
+fn gelu(v: f32) -> f32 {
+  let held = clamp(v, -100.0, 100.0); // the cube must stay finite; tanh is flat long before
+  return 0.5 * v * (1.0 + safe_tanh(0.7978845608 * fma(0.044715 * held * held, held, held)));
+}
+
+fn store(t: u32, n: u32, sum: f32) {
+  var value = sum;
+  if (BIAS) { value += bias[n]; }
+  if (GELU) { value = gelu(value); }
+  let i = t * N + n;
+  if (ADD) { value += y[i]; }
+  y[i] = value;
+}

@@ -1,0 +1,103 @@
+// GPT: pre-norm decoder blocks with a fused qkv, causal attention, a GELU-tanh MLP and biases; positions learned
+// (GPT-2) or rotary; head tied to the embedding or its own. Matrices are out × in.
+import * as v from 'valibot';
+import type { Site } from '../plan.ts';
+import type { Builder } from '../program.ts';
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1_000_000));
+
+export const GptConfig = v.pipe(
+  v.object({
+    model_type: v.literal('normscope-gpt'),
+    norm: v.string(),
+    n_layer: v.pipe(count, v.maxValue(512)),
+    n_head: count,
+    n_embd: count,
+    n_ctx: count,
+    vocab_size: count,
+    activation: v.literal('gelu_tanh'),
+    norm_eps: v.pipe(v.number(), v.minValue(0), v.maxValue(1)),
+    position_embedding: v.picklist(['rope', 'learned']),
+    rope_theta: v.optional(v.pipe(v.number(), v.minValue(1)), 10_000),
+    tie_word_embeddings: v.boolean(),
+    embedding_scale: v.optional(v.boolean(), false),
+  }),
+  v.check((c) => c.n_embd % (2 * c.n_head) === 0, 'n_embd must be an even multiple of n_head'),
+);
+export type GptConfig = v.InferOutput<typeof GptConfig>;
+
+const MLP_WIDTH = 4;
+
+const blocks = (config: GptConfig): number[] => Array.from({ length: config.n_layer }, (_, layer) => layer);
+
+export function gptSites(config: GptConfig): Site[] {
+  return [
+    ...blocks(config).flatMap((layer): Site[] => [
+      { id: `h.${layer}.ln_1`, kind: 'attention', layer },
+      { id: `h.${layer}.ln_2`, kind: 'mlp', layer },
+    ]),
+    { id: 'ln_f', kind: 'final', layer: null },
+  ];
+}
+
+const linear = (name: string, N: number, K: number): [string, readonly number[]][] => [
+  [`${name}.weight`, [N, K]],
+  [`${name}.bias`, [N]],
+];
+
+/** Every tensor outside the norm sites, with its shape; two numbers are a matrix. */
+export function gptTensors(config: GptConfig): Record<string, readonly number[]> {
+  const { n_embd: C, n_ctx, vocab_size: V } = config;
+  return Object.fromEntries<readonly number[]>([
+    ['wte.weight', [V, C]],
+    ...(config.embedding_scale ? [['emb_scale', [1]] as const] : []),
+    ...(config.position_embedding === 'learned' ? [['wpe.weight', [n_ctx, C]] as const] : []),
+    ...blocks(config).flatMap((layer) => [
+      ...linear(`h.${layer}.attn.c_attn`, 3 * C, C),
+      ...linear(`h.${layer}.attn.c_proj`, C, C),
+      ...linear(`h.${layer}.mlp.c_fc`, MLP_WIDTH * C, C),
+      ...linear(`h.${layer}.mlp.c_proj`, C, MLP_WIDTH * C),
+    ]),
+    ...(config.tie_word_embeddings ? [] : [['lm_head.weight', [V, C]] as const]),
+  ]);
+}
+
+/** The forward as a list of operations: tokens[T] → logits[T, V]. */
+export function composeGpt(config: GptConfig, build: Builder): void {
+  const { n_embd: C, vocab_size: V } = config;
+  build.embed('embed', {
+    table: 'wte.weight',
+    ...(config.position_embedding === 'learned' ? { positions: 'wpe.weight' } : {}),
+    ...(config.embedding_scale ? { scale: 'emb_scale' } : {}),
+    to: 'x',
+  });
+  for (const layer of blocks(config)) {
+    const h = `h.${layer}`;
+    build.block = layer;
+    build.norm(`${h}.ln_1`, { from: 'x', to: 'normed' });
+    build.linear(`${h}.attn.c_attn`, { from: 'normed', K: C, to: 'qkv', N: 3 * C, hasBias: true });
+    build.attention(`${h}.attn`, { layer, from: 'qkv', to: 'heads' });
+    build.linear(`${h}.attn.c_proj`, { from: 'heads', K: C, to: 'x', N: C, hasBias: true, isAdded: true });
+    build.norm(`${h}.ln_2`, { from: 'x', to: 'normed' });
+    build.linear(`${h}.mlp.c_fc`, {
+      from: 'normed',
+      K: C,
+      to: 'hidden',
+      N: MLP_WIDTH * C,
+      hasBias: true,
+      isGelu: true,
+    });
+    build.linear(`${h}.mlp.c_proj`, {
+      from: 'hidden',
+      K: MLP_WIDTH * C,
+      to: 'x',
+      N: C,
+      hasBias: true,
+      isAdded: true,
+    });
+  }
+  build.block = null;
+  build.norm('ln_f', { from: 'x', to: 'normed' });
+  const head = config.tie_word_embeddings ? 'wte' : 'lm_head';
+  build.linear(head, { from: 'normed', K: C, to: 'logits', N: V });
+}

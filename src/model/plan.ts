@@ -1,0 +1,78 @@
+// What runs: for every norm site a member, where its parameters come from and what they are. Plain JSON.
+import { normSpec, thetaLayout } from '../norm/registry.ts';
+import type { NormId } from '../norm/registry.ts';
+
+export const SITE_KINDS = ['attention', 'mlp', 'final'] as const;
+export type SiteKind = (typeof SITE_KINDS)[number];
+
+/** A place where a model normalizes. */
+export type Site = { readonly id: string; readonly kind: SiteKind; readonly layer: number | null };
+
+/** `twin`: trained with this norm. `raw`: another norm put on the same weights. `fitted`: put there and calibrated. */
+export const PARAM_SOURCES = ['twin', 'raw', 'fitted'] as const;
+export type ParamSource = (typeof PARAM_SOURCES)[number];
+
+export type SitePlan = {
+  readonly norm: NormId;
+  readonly source: ParamSource;
+  /** Multiplies the member's gain; 1 is as trained, or as the default. */
+  readonly alphaScale: number;
+  /** Values that stand before the weights' own and the defaults. */
+  readonly values?: Readonly<Record<string, readonly number[]>>;
+};
+
+export type Plan = {
+  /** Weights id: `<model>/<twin>`. */
+  readonly weights: string;
+  readonly sites: Readonly<Record<string, SitePlan>>;
+};
+
+/** What a plan is as a whole: native only if every site is. */
+export function planSource(plan: Plan): ParamSource {
+  const sources = Object.values(plan.sites).map((site) => site.source);
+  return (
+    sources.find((source) => source === 'raw') ?? sources.find((source) => source === 'fitted') ?? 'twin'
+  );
+}
+
+export type Theta = {
+  readonly norm: NormId;
+  /** [P] as thetaLayout says. */
+  readonly values: Float32Array;
+  /** Mean and variance are to be taken from the prompt's own tokens: the run is not causal. */
+  readonly isMeasured: boolean;
+};
+
+/** Parameters of a site: the plan's values, else the weights' tensor of the same name, else the default. */
+export function resolveTheta(
+  { norm, alphaScale, values }: SitePlan,
+  C: number,
+  vector: (tensor: string) => Float32Array | undefined,
+): Theta {
+  const spec = normSpec(norm);
+  const { offsets, P } = thetaLayout(norm, C);
+  const theta = new Float32Array(P);
+  let isMeasured = false;
+  for (const [name, param] of Object.entries(spec.params)) {
+    const offset = offsets[name] ?? 0;
+    const count = param.size === 'C' ? C : 1;
+    const given = values?.[name] ?? (param.tensor === null ? undefined : vector(param.tensor));
+    if (given && given.length !== count) {
+      throw new RangeError(`Cannot use ${name} of ${norm}: ${given.length} values given, ${count} needed`);
+    }
+    theta.subarray(offset, offset + count).set(given ?? new Float32Array(count).fill(param.default));
+    if (!given && param.measured === 'variance') isMeasured = true;
+  }
+  if (spec.gain) {
+    const at = offsets[spec.gain.param] ?? 0;
+    theta[at] = (theta[at] ?? 0) * alphaScale ** spec.gain.power;
+  }
+  return { norm, values: theta, isMeasured };
+}
+
+/** The member's own scalars (α, s, b), as they run. */
+export function thetaScalars({ norm, values }: Theta, C: number): Record<string, number> {
+  const { offsets } = thetaLayout(norm, C);
+  const scalars = Object.entries(normSpec(norm).params).filter(([, param]) => param.size === 1);
+  return Object.fromEntries(scalars.map(([name]) => [name, values[offsets[name] ?? 0] ?? 0]));
+}

@@ -1,0 +1,370 @@
+// Model + plan + mode, compiled to buffers, pipelines and one ordered list of operations. Running, timing per
+// operation, counting dispatches and showing the WGSL behind a number all read that list.
+import type { GpuClock } from '../gpu/clock.ts';
+import type { Gpu, GpuBuffer } from '../gpu/device.ts';
+import {
+  attentionWorkgroups,
+  causalAttention,
+  rotaryTable,
+  rotate,
+  rotateWorkgroups,
+} from '../kernel/attention.ts';
+import type { Compiler, Kernel, KernelSpec } from '../kernel/compile.ts';
+import { gather, gatherWorkgroups } from '../kernel/embed.ts';
+import { matmul, matmulBytes, matmulWorkgroups } from '../kernel/matmul.ts';
+import type { MatmulShape } from '../kernel/matmul.ts';
+import { COLUMN_LANES, columnStatistics, normForward } from '../kernel/norm.ts';
+import { countsBytes, histogramProbe, statsBytes, tokenProbe } from '../kernel/probe.ts';
+import { composeGpt } from './families/gpt.ts';
+import { resolveTheta, thetaScalars } from './plan.ts';
+import type { Plan, Site, Theta } from './plan.ts';
+import { sitesOf } from './weights.ts';
+import type { Weights } from './weights.ts';
+
+export const OP_KINDS = ['embed', 'norm', 'matmul', 'attention', 'probe'] as const;
+export type OpKind = (typeof OP_KINDS)[number];
+
+type Workgroups = readonly [number, number?, number?];
+
+/** One dispatch. Counts of bytes and FLOPs are the least an implementation must move and do for T tokens. */
+export type Op = {
+  readonly label: string;
+  readonly kind: OpKind;
+  readonly site: string | null;
+  readonly block: number | null;
+  readonly workgroups: (T: number) => Workgroups;
+  readonly bytes: (T: number, past: number) => number;
+  readonly flops: (T: number, past: number) => number;
+};
+type CompiledOp = Op & { readonly kernel: Kernel; readonly groups: readonly GPUBindGroup[] };
+
+/** `prefill` runs any number of tokens from an empty or filled cache; `decode` is tuned for one. */
+export type Mode = { readonly kind: 'prefill' | 'decode'; readonly hasProbes: boolean };
+
+/** Activations of one model, shared by its programs: only one runs at a time. Rows for the whole context. */
+export class Workspace implements Disposable {
+  readonly #gpu: Gpu;
+  readonly rows: number;
+  readonly #buffers = new Map<string, GpuBuffer>();
+  readonly run: GpuBuffer;
+  readonly one: GpuBuffer;
+
+  constructor(gpu: Gpu, rows: number) {
+    this.#gpu = gpu;
+    this.rows = rows;
+    this.run = gpu.buffer('run', 'parameters', 16, GPUBufferUsage.UNIFORM);
+    this.one = gpu.upload('one', 'parameters', Float32Array.of(1));
+  }
+
+  /** The buffer of that name, [rows, width] in f32. */
+  activation(name: string, width: number): GpuBuffer {
+    return this.#make(name, () => this.#gpu.buffer(name, 'activations', this.rows * width * 4));
+  }
+
+  cache(layer: number, C: number): GpuBuffer {
+    return this.#make(`cache.${layer}`, () =>
+      this.#gpu.buffer(`cache.${layer}`, 'cache', 2 * this.rows * C * 4),
+    );
+  }
+
+  rotary(D: number, theta: number): GpuBuffer {
+    return this.#make(`rotary.${theta}`, () =>
+      this.#gpu.upload('rotary', 'parameters', rotaryTable(this.rows, D, theta)),
+    );
+  }
+
+  probes(name: 'token_stats' | 'counts', sizeBytes: number): GpuBuffer {
+    return this.#make(name, () => this.#gpu.buffer(name, 'probes', sizeBytes));
+  }
+
+  site(index: number): GpuBuffer {
+    return this.#make(`site.${index}`, () => {
+      const buffer = this.#gpu.buffer(`site.${index}`, 'probes', 16, GPUBufferUsage.UNIFORM);
+      this.#gpu.write(buffer, Uint32Array.of(index));
+      return buffer;
+    });
+  }
+
+  #make(name: string, create: () => GpuBuffer): GpuBuffer {
+    let buffer = this.#buffers.get(name);
+    if (!buffer) {
+      buffer = create();
+      this.#buffers.set(name, buffer);
+    }
+    return buffer;
+  }
+
+  [Symbol.dispose](): void {
+    for (const buffer of [...this.#buffers.values(), this.run, this.one]) buffer[Symbol.dispose]();
+  }
+}
+
+type PendingOp = Op & { readonly spec: KernelSpec; readonly buffers: Readonly<Record<string, GpuBuffer>> };
+
+/** What a family describes its forward with; buffers are named, shapes are per token. */
+export class Builder {
+  readonly ops: PendingOp[] = [];
+  readonly thetas = new Map<string, Theta>();
+  readonly owned: GpuBuffer[] = [];
+  /** Layer that the next operations belong to. */
+  block: number | null = null;
+  readonly #gpu: Gpu;
+  readonly #weights: Weights;
+  readonly #space: Workspace;
+  readonly #plan: Plan;
+  readonly #mode: Mode;
+  readonly #sites: readonly Site[];
+
+  constructor(gpu: Gpu, weights: Weights, space: Workspace, plan: Plan, mode: Mode) {
+    this.#gpu = gpu;
+    this.#weights = weights;
+    this.#space = space;
+    this.#plan = plan;
+    this.#mode = mode;
+    this.#sites = sitesOf(weights.checkpoint.config);
+  }
+
+  get #config(): Weights['checkpoint']['config'] {
+    return this.#weights.checkpoint.config;
+  }
+
+  /** tokens[T] → to[T, C]. */
+  embed(
+    label: string,
+    { table, positions, scale, to }: { table: string; positions?: string; scale?: string; to: string },
+  ): void {
+    const C = this.#config.n_embd;
+    const { buffer, dtype } = this.#weights.matrix(table);
+    this.#push(label, 'embed', gather(C, dtype, positions !== undefined), {
+      buffers: {
+        tokens: this.#space.activation('tokens', 1),
+        w: buffer,
+        wpe: positions ? this.#weights.matrix(positions).buffer : this.#space.one,
+        scale: scale ? this.#weights.vector(scale) : this.#space.one,
+        y: this.#space.activation(to, C),
+      },
+      workgroups: (T) => gatherWorkgroups(C, T),
+      bytes: (T) => T * C * ((dtype === 'f16' ? 2 : 4) + 4),
+      flops: (T) => T * C,
+    });
+  }
+
+  /** from[T, C] → to[T, C] by the plan's member at this site, and its probes where the mode has them. */
+  norm(siteId: string, { from, to }: { from: string; to: string }): void {
+    const { n_embd: C, norm_eps: eps } = this.#config;
+    const sitePlan = this.#plan.sites[siteId];
+    if (!sitePlan)
+      throw new RangeError(`Cannot build the program: the plan says nothing of site "${siteId}"`);
+    const theta = resolveTheta(sitePlan, C, (tensor) => this.#weights.values(`${siteId}.${tensor}`));
+    this.thetas.set(siteId, theta);
+    const thetaBuffer = this.#gpu.upload(`${siteId}.theta`, 'parameters', theta.values);
+    this.owned.push(thetaBuffer);
+    const x = this.#space.activation(from, C);
+    const buffers = { x, theta: thetaBuffer, y: this.#space.activation(to, C) };
+    const thetaBytes = theta.values.byteLength;
+    if (theta.isMeasured) {
+      this.#push(`${siteId}.columns`, 'norm', columnStatistics(theta.norm, C), {
+        site: siteId,
+        buffers: { x, theta: thetaBuffer },
+        workgroups: () => [Math.ceil(C / COLUMN_LANES)],
+        bytes: (T) => (T * C + 3 * C) * 4,
+        flops: (T) => 8 * T * C,
+      });
+    }
+    this.#push(siteId, 'norm', normForward(theta.norm, C, eps), {
+      site: siteId,
+      buffers,
+      workgroups: (T) => [T],
+      bytes: (T) => 2 * T * C * 4 + thetaBytes,
+      flops: (T) => 8 * T * C,
+    });
+    if (this.#mode.hasProbes) this.#probe(siteId, theta, buffers);
+  }
+
+  #probe(siteId: string, theta: Theta, buffers: Readonly<Record<string, GpuBuffer>>): void {
+    const { n_embd: C, norm_eps: eps } = this.#config;
+    const index = this.#sites.findIndex((site) => site.id === siteId);
+    const { rows } = this.#space;
+    const probeBuffers = {
+      ...buffers,
+      token_stats: this.#space.probes('token_stats', statsBytes(this.#sites.length, rows)),
+      counts: this.#space.probes('counts', countsBytes(this.#sites.length)),
+      site: this.#space.site(index),
+    };
+    for (const [suffix, spec] of [
+      ['token', tokenProbe(theta.norm, C, eps, rows)],
+      ['histogram', histogramProbe(theta.norm, C, eps, rows)],
+    ] as const) {
+      this.#push(`${siteId}.${suffix}`, 'probe', spec, {
+        site: siteId,
+        buffers: probeBuffers,
+        workgroups: (T) => [T],
+        bytes: (T) => 2 * T * C * 4,
+        flops: (T) => 20 * T * C,
+      });
+    }
+  }
+
+  /** from[T, K] → to[T, N]: to = gelu?(from · wᵀ + b), or added to what is there. */
+  linear(label: string, shape: Omit<MatmulShape, 'dtype'> & { from: string; to: string }): void {
+    const { from, to, ...rest } = shape;
+    const { buffer, dtype } = this.#weights.matrix(`${label}.weight`);
+    const full: MatmulShape = { ...rest, dtype };
+    const variant = this.#mode.kind === 'decode' ? 'plain' : 'blocked';
+    this.#push(label, 'matmul', matmul(variant, full), {
+      buffers: {
+        x: this.#space.activation(from, full.K),
+        w: buffer,
+        bias: full.hasBias ? this.#weights.vector(`${label}.bias`) : this.#space.one,
+        y: this.#space.activation(to, full.N),
+      },
+      workgroups: (T) => matmulWorkgroups(variant, full.N, T),
+      bytes: (T) => matmulBytes(full, T),
+      flops: (T) => 2 * T * full.N * full.K,
+    });
+  }
+
+  /** from[T, 3C] → to[T, C], causal, over the layer's cache. */
+  attention(label: string, { layer, from, to }: { layer: number; from: string; to: string }): void {
+    const { n_embd: C, n_head: H, position_embedding, rope_theta } = this.#config;
+    const shape = { C, H, context: this.#space.rows };
+    const qkv = this.#space.activation(from, 3 * C);
+    const cache = this.#space.cache(layer, C);
+    const isRotary = position_embedding === 'rope';
+    this.#push(`${label}.rotate`, 'attention', rotate(shape, isRotary), {
+      buffers: { qkv, turn: this.#space.rotary(C / H, rope_theta), cache },
+      workgroups: (T) => rotateWorkgroups(shape, T),
+      bytes: (T) => 7 * T * C * 4,
+      flops: (T) => 6 * T * C,
+    });
+    const variant = this.#mode.kind === 'decode' ? 'split' : 'rows';
+    this.#push(label, 'attention', causalAttention(variant, shape), {
+      buffers: { qkv, cache, y: this.#space.activation(to, C) },
+      workgroups: (T) => attentionWorkgroups(variant, H, T),
+      bytes: (T, past) => (2 * T + 2 * (past + T)) * C * 4,
+      flops: (T, past) => 4 * C * T * (past + (T + 1) / 2),
+    });
+  }
+
+  #push(
+    label: string,
+    kind: OpKind,
+    spec: KernelSpec,
+    rest: Pick<Op, 'workgroups' | 'bytes' | 'flops'> & {
+      site?: string;
+      buffers: Readonly<Record<string, GpuBuffer>>;
+    },
+  ): void {
+    const { site = null, buffers, ...counts } = rest;
+    this.ops.push({
+      label,
+      kind,
+      site,
+      block: this.block,
+      spec,
+      buffers: { ...buffers, run: this.#space.run },
+      ...counts,
+    });
+  }
+}
+
+export class Program implements Disposable {
+  readonly plan: Plan;
+  readonly mode: Mode;
+  readonly ops: readonly CompiledOp[];
+  readonly thetas: ReadonlyMap<string, Theta>;
+  readonly #gpu: Gpu;
+  readonly #space: Workspace;
+  readonly #owned: readonly GpuBuffer[];
+  readonly #C: number;
+
+  private constructor(
+    gpu: Gpu,
+    space: Workspace,
+    builder: Builder,
+    plan: Plan,
+    mode: Mode,
+    ops: CompiledOp[],
+    C: number,
+  ) {
+    this.#gpu = gpu;
+    this.#space = space;
+    this.plan = plan;
+    this.mode = mode;
+    this.ops = ops;
+    this.thetas = builder.thetas;
+    this.#owned = builder.owned;
+    this.#C = C;
+  }
+
+  /** Throws Problem `shader` when a kernel does not compile. */
+  static async build(
+    gpu: Gpu,
+    compiler: Compiler,
+    weights: Weights,
+    space: Workspace,
+    plan: Plan,
+    mode: Mode,
+  ): Promise<Program> {
+    const builder = new Builder(gpu, weights, space, plan, mode);
+    composeGpt(weights.checkpoint.config, builder);
+    try {
+      const ops = await Promise.all(
+        builder.ops.map(async ({ spec, buffers, ...op }): Promise<CompiledOp> => {
+          const kernel = await compiler.kernel(spec);
+          return { ...op, kernel, groups: compiler.bind(kernel, buffers) };
+        }),
+      );
+      return new Program(gpu, space, builder, plan, mode, ops, weights.checkpoint.config.n_embd);
+    } catch (cause) {
+      for (const buffer of builder.owned) buffer[Symbol.dispose]();
+      throw cause;
+    }
+  }
+
+  /** False when a site takes statistics over the prompt's tokens: then a cache cannot be used. */
+  get isCausal(): boolean {
+    return ![...this.thetas.values()].some((theta) => theta.isMeasured);
+  }
+
+  /** α, s or b of each site as they run. */
+  scalars(site: string): Record<string, number> {
+    const theta = this.thetas.get(site);
+    return theta ? thetaScalars(theta, this.#C) : {};
+  }
+
+  /**
+   * Sends one forward of `tokens` after `past` cached ones to the queue, in one encoder. With a clock of capacity
+   * one the forward is one pass stamped at its ends; with a larger one every operation is a pass of its own.
+   * Returns the number of passes.
+   */
+  submit(tokens: ArrayLike<number>, past: number, clock?: GpuClock | null): number {
+    const T = tokens.length;
+    this.#gpu.write(this.#space.activation('tokens', 1), Uint32Array.from(tokens));
+    this.#gpu.write(this.#space.run, Uint32Array.of(T, past));
+    const encoder = this.#gpu.device.createCommandEncoder({ label: this.mode.kind });
+    if (this.mode.hasProbes) encoder.clearBuffer(this.#space.probes('counts', 0).raw);
+    const perOperation = clock && clock.capacity >= this.ops.length && this.ops.length > 1;
+    let pass = perOperation
+      ? undefined
+      : encoder.beginComputePass(clock ? { timestampWrites: clock.around(0) } : {});
+    this.ops.forEach((op, index) => {
+      if (perOperation)
+        pass = encoder.beginComputePass({ label: op.label, timestampWrites: clock.around(index) });
+      if (!pass) return;
+      pass.setPipeline(op.kernel.pipeline);
+      op.groups.forEach((group, at) => pass?.setBindGroup(at, group));
+      pass.dispatchWorkgroups(...op.workgroups(T));
+      if (perOperation) pass.end();
+    });
+    if (!perOperation) pass?.end();
+    const passes = perOperation ? this.ops.length : 1;
+    clock?.resolve(encoder, passes);
+    this.#gpu.device.queue.submit([encoder.finish()]);
+    return passes;
+  }
+
+  [Symbol.dispose](): void {
+    for (const buffer of this.#owned) buffer[Symbol.dispose]();
+  }
+}
