@@ -1,0 +1,116 @@
+// The one interface every engine has, wherever it lives. It speaks numbers and typed arrays, never buffers.
+import type { Timings } from '../bench/timings.ts';
+import type { Token } from '../format/tokenizer.ts';
+import type { AdapterDescription, MemoryUse } from '../gpu/device.ts';
+import type { SiteStats } from '../kernel/probe.ts';
+import type { ModelInfo } from '../model/catalog.ts';
+import type { ParamSource, Plan, Site } from '../model/plan.ts';
+import type { Candidate, Sampling } from '../model/sample.ts';
+import type { NormId } from '../norm/registry.ts';
+
+/** The machine as the engine sees it. */
+export type Environment = {
+  readonly adapter: AdapterDescription;
+  readonly features: readonly string[];
+  readonly limits: Readonly<Record<string, number>>;
+  readonly timer: {
+    readonly kind: 'timestamp-query' | 'wall';
+    /** Step of the GPU clock in nanoseconds, measured; null without timestamp-query. */
+    readonly quantumNs: number | null;
+    /** Step of performance.now() in the engine's thread, measured. */
+    readonly wallStepMs: number;
+  };
+  readonly isCrossOriginIsolated: boolean;
+};
+
+export type LoadProgress = { readonly loadedBytes: number; readonly totalBytes: number };
+
+/** A model that is ready to run. */
+export type Loaded = {
+  readonly weights: string;
+  readonly sha256: string;
+  readonly context: number;
+  readonly vocabSize: number;
+  readonly sites: readonly Site[];
+};
+
+export type SiteReport = SiteStats & {
+  readonly site: Site;
+  readonly norm: NormId;
+  readonly source: ParamSource;
+  /** α, s or b as they ran. */
+  readonly scalars: Readonly<Record<string, number>>;
+  /** Mean and variance came from this prompt's tokens. */
+  readonly isMeasured: boolean;
+};
+
+export type NextToken = Candidate & { readonly text: string };
+
+export type Run = {
+  readonly plan: Plan;
+  readonly sha256: string;
+  readonly tokens: readonly Token[];
+  /** [T, V] */
+  readonly logits: Float32Array;
+  readonly top: readonly NextToken[];
+  /** Nats, one for each token after the first. */
+  readonly lossPerToken: readonly number[];
+  readonly isCausal: boolean;
+  /** Empty without probes. */
+  readonly sites: readonly SiteReport[];
+  /** Wall time from submit to result; with probes on it is instrumented and stands for nothing else. */
+  readonly timing: { readonly tier: 'instrumented' | 'representative'; readonly wallMs: number };
+  /** What building the program cost, and how many pipelines were new. */
+  readonly cold: { readonly buildMs: number; readonly compiledPipelines: number };
+  readonly dispatches: number;
+  /** Bytes that came back from the GPU, logits apart. */
+  readonly readbackBytes: number;
+  readonly memory: MemoryUse;
+};
+
+export type Generation = {
+  readonly ids: readonly number[];
+  readonly text: string;
+  readonly isCached: boolean;
+  readonly elapsedMs: number;
+};
+
+export type GeneratedToken = {
+  readonly id: number;
+  /** All generated text so far. */
+  readonly text: string;
+  readonly index: number;
+};
+
+type Abortable = { readonly signal?: AbortSignal };
+
+export interface Engine {
+  /** Opens the device if there is none. */
+  environment(): Promise<Environment>;
+  model(id: string): Promise<ModelInfo>;
+  /** Fetches and checks weights and tokenizer; what was loaded before stays usable when it fails. */
+  load(
+    weights: string,
+    options?: Abortable & { onProgress?: (progress: LoadProgress) => void },
+  ): Promise<Loaded>;
+  tokenize(model: string, text: string): Promise<Token[]>;
+  /** One forward of `tokens`; loads the plan's weights first if need be. */
+  run(plan: Plan, tokens: readonly number[], options: Abortable & { probes: boolean }): Promise<Run>;
+  /** Continues `tokens`; aborting keeps what was generated so far. */
+  generate(
+    plan: Plan,
+    tokens: readonly number[],
+    sampling: Sampling,
+    options?: Abortable & { onToken?: (token: GeneratedToken) => void },
+  ): Promise<Generation>;
+  /** Times warm forwards of the plan without probes; aborting rejects. */
+  measure(
+    plan: Plan,
+    tokens: readonly number[],
+    spec: { readonly samples: number },
+    options?: Abortable & { onRound?: (done: number, of: number) => void },
+  ): Promise<Timings>;
+  /** Loses the device on purpose, so that recovery can be seen. */
+  loseDevice(): Promise<void>;
+  dispose(): Promise<void>;
+}

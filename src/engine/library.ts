@@ -1,0 +1,79 @@
+// The models that a page or a command has at hand: descriptions, tokenizers and checked weights, on the CPU.
+// Every engine reads from one.
+import { fetchFile, fetchResponse } from '../format/fetch.ts';
+import { parseSafetensors } from '../format/safetensors.ts';
+import { Tokenizer } from '../format/tokenizer.ts';
+import { parseJson, parseModelInfo, splitWeightsId } from '../model/catalog.ts';
+import type { ModelInfo } from '../model/catalog.ts';
+import { GptConfig } from '../model/families/gpt.ts';
+import { checkTensors } from '../model/weights.ts';
+import type { Checkpoint } from '../model/weights.ts';
+import { Problem } from '../problem.ts';
+import type { LoadProgress } from './api.ts';
+
+type LoadedModel = { readonly info: ModelInfo; readonly tokenizer: Tokenizer };
+
+export class Library {
+  readonly #modelsUrl: URL;
+  readonly #models = new Map<string, Promise<LoadedModel>>();
+  readonly #checkpoints = new Map<string, Checkpoint>();
+
+  /** `modelsUrl`: the folder that holds a folder a model, with a closing slash. */
+  constructor(modelsUrl: URL) {
+    this.#modelsUrl = modelsUrl;
+  }
+
+  /** Description and tokenizer of a model, fetched once. */
+  model(id: string): Promise<LoadedModel> {
+    let model = this.#models.get(id);
+    if (!model) {
+      model = this.#fetchModel(id);
+      model.catch(() => this.#models.delete(id));
+      this.#models.set(id, model);
+    }
+    return model;
+  }
+
+  async #fetchModel(id: string): Promise<LoadedModel> {
+    const base = new URL(`${id}/`, this.#modelsUrl);
+    const file = `${id}/model.json`;
+    const info = parseModelInfo(file, await (await fetchResponse(new URL('model.json', base))).text());
+    const json = new TextDecoder().decode(await fetchFile(base, info.tokenizer));
+    return { info, tokenizer: new Tokenizer(`${id}/${info.tokenizer.path}`, json) };
+  }
+
+  /** Weights, fetched, checked and kept on the CPU, so that a lost device can be filled again. */
+  async checkpoint(
+    weights: string,
+    onProgress: (progress: LoadProgress) => void = () => undefined,
+    signal?: AbortSignal,
+  ): Promise<Checkpoint> {
+    const known = this.#checkpoints.get(weights);
+    if (known) return known;
+    const { model, norm } = splitWeightsId(weights);
+    const { info } = await this.model(model);
+    const twin = info.twins[norm];
+    if (!twin) throw new RangeError(`Cannot load "${weights}": model "${model}" has no twin trained with it`);
+    const base = new URL(`${model}/`, this.#modelsUrl);
+    const configText = await (await fetchResponse(new URL(twin.config, base), signal)).text();
+    const config = parseJson(`${model}/${twin.config}`, configText, GptConfig);
+    if (config.norm !== norm) {
+      throw new Problem(
+        'bad-file',
+        `Cannot use "${twin.config}": it describes norm "${config.norm}" and "${norm}" is expected`,
+        'Deploy the model folder anew.',
+      );
+    }
+    const totalBytes = twin.weights.sizeBytes;
+    const bytes = await fetchFile(
+      base,
+      twin.weights,
+      (loadedBytes) => onProgress({ loadedBytes, totalBytes }),
+      signal,
+    );
+    const checkpoint: Checkpoint = { config, norm, file: parseSafetensors(twin.weights.path, bytes) };
+    checkTensors(checkpoint);
+    this.#checkpoints.set(weights, checkpoint);
+    return checkpoint;
+  }
+}

@@ -1,0 +1,326 @@
+// The engine on our own WGSL, in whatever thread it is made. Calls run one after the other.
+import { timedForward, timeProgram } from '../bench/timings.ts';
+import type { TimedForward, Timings } from '../bench/timings.ts';
+import { GpuClock, wallStepMs } from '../gpu/clock.ts';
+import { Gpu } from '../gpu/device.ts';
+import { Compiler } from '../kernel/compile.ts';
+import { countsBytes, statsBytes, unpackStats } from '../kernel/probe.ts';
+import { splitWeightsId } from '../model/catalog.ts';
+import type { ModelInfo } from '../model/catalog.ts';
+import type { Plan } from '../model/plan.ts';
+import { Program, Workspace } from '../model/program.ts';
+import type { Mode } from '../model/program.ts';
+import { lossPerToken, randomFrom, sampleToken, topTokens } from '../model/sample.ts';
+import type { Sampling } from '../model/sample.ts';
+import { sitesOf, Weights } from '../model/weights.ts';
+import type { Checkpoint } from '../model/weights.ts';
+import { Problem } from '../problem.ts';
+import { Library } from './library.ts';
+import type { Engine, Environment, Generation, Loaded, Run, SiteReport } from './api.ts';
+
+const TOP_TOKENS = 10;
+const MOST_OPERATIONS = 512;
+
+/** Everything that lives and dies with one device. */
+class Session implements Disposable {
+  readonly gpu: Gpu;
+  readonly compiler: Compiler;
+  readonly weights = new Map<string, Weights>();
+  readonly #spaces = new Map<string, Workspace>();
+  readonly passClock: GpuClock | null;
+  readonly opClock: GpuClock | null;
+  isLost = false;
+
+  constructor(gpu: Gpu) {
+    this.gpu = gpu;
+    this.compiler = new Compiler(gpu);
+    this.passClock = GpuClock.open(gpu, 1);
+    this.opClock = GpuClock.open(gpu, MOST_OPERATIONS);
+    void gpu.lost.then(() => (this.isLost = true));
+  }
+
+  /** Activations for models of this shape; twins share them. */
+  space({ config }: Checkpoint): Workspace {
+    const key = [config.n_ctx, config.n_embd, config.n_head, config.vocab_size].join();
+    const space = this.#spaces.get(key) ?? new Workspace(this.gpu, config.n_ctx);
+    this.#spaces.set(key, space);
+    return space;
+  }
+
+  [Symbol.dispose](): void {
+    this.gpu[Symbol.dispose]();
+  }
+}
+
+export class WgslEngine implements Engine {
+  readonly #library: Library;
+  #session: Promise<Session> | undefined;
+  #queue: Promise<unknown> = Promise.resolve();
+  #environment: Environment | undefined;
+
+  /** `modelsUrl`: the folder that holds a folder a model, with a closing slash. */
+  constructor(modelsUrl: URL) {
+    this.#library = new Library(modelsUrl);
+  }
+
+  environment(): Promise<Environment> {
+    return this.#exclusive(async () => {
+      const { gpu, passClock, opClock } = await this.#open();
+      this.#environment ??= {
+        adapter: gpu.adapter,
+        features: [...gpu.device.features].toSorted(),
+        limits: limitsOf(gpu.device.limits),
+        timer: {
+          kind: passClock ? 'timestamp-query' : 'wall',
+          quantumNs: (await opClock?.quantumNs()) ?? null,
+          wallStepMs: wallStepMs(),
+        },
+        isCrossOriginIsolated: globalThis.crossOriginIsolated,
+      };
+      return this.#environment;
+    });
+  }
+
+  async model(id: string): Promise<ModelInfo> {
+    return (await this.#library.model(id)).info;
+  }
+
+  async load(
+    weights: string,
+    { onProgress = () => undefined, signal }: Parameters<Engine['load']>[1] = {},
+  ): Promise<Loaded> {
+    const checkpoint = await this.#library.checkpoint(weights, onProgress, signal);
+    await this.#exclusive(async () => this.#onDevice(await this.#open(), weights, checkpoint));
+    const { config } = checkpoint;
+    const { info } = await this.#library.model(splitWeightsId(weights).model);
+    return {
+      weights,
+      sha256: info.twins[checkpoint.norm]?.weights.sha256 ?? '',
+      context: config.n_ctx,
+      vocabSize: config.vocab_size,
+      sites: sitesOf(config),
+    };
+  }
+
+  async tokenize(model: string, text: string): ReturnType<Engine['tokenize']> {
+    const { tokenizer } = await this.#library.model(model);
+    return tokenizer.tokens(tokenizer.encode(text));
+  }
+
+  async run(
+    plan: Plan,
+    given: readonly number[],
+    { probes, signal }: Parameters<Engine['run']>[2],
+  ): Promise<Run> {
+    const checkpoint = await this.#library.checkpoint(plan.weights);
+    const { info, tokenizer } = await this.#library.model(splitWeightsId(plan.weights).model);
+    const tokens = checkTokens(given, checkpoint);
+    const { config } = checkpoint;
+    return this.#exclusive(async () => {
+      signal?.throwIfAborted();
+      const session = await this.#open();
+      const { gpu, compiler } = session;
+      const compiledBefore = compiler.compiled;
+      const startMs = performance.now();
+      using program = await this.#program(session, plan, checkpoint, { kind: 'prefill', hasProbes: probes });
+      const builtMs = performance.now();
+      signal?.throwIfAborted();
+      program.submit(tokens, 0);
+      const space = session.space(checkpoint);
+      const T = tokens.length;
+      const V = config.vocab_size;
+      const sites = sitesOf(config);
+      const probeParts = probes
+        ? [
+            { buffer: space.probes('token_stats', 0), sizeBytes: statsBytes(sites.length, space.rows) },
+            { buffer: space.probes('counts', 0), sizeBytes: countsBytes(sites.length) },
+          ]
+        : [];
+      const logitsBytes = T * V * 4;
+      const bytes = await gpu.read([
+        { buffer: space.activation('logits', V), sizeBytes: logitsBytes },
+        ...probeParts,
+      ]);
+      const doneMs = performance.now();
+      const logits = new Float32Array(bytes.slice(0, logitsBytes));
+      const statsEnd = logitsBytes + (probeParts[0]?.sizeBytes ?? 0);
+      const stats = probes
+        ? unpackStats(
+            new Float32Array(bytes, logitsBytes, (statsEnd - logitsBytes) / 4),
+            new Uint32Array(bytes, statsEnd),
+            sites.length,
+            space.rows,
+            T,
+          )
+        : [];
+      const top = topTokens(logits.subarray((T - 1) * V), TOP_TOKENS);
+      return {
+        plan,
+        sha256: info.twins[checkpoint.norm]?.weights.sha256 ?? '',
+        tokens: tokenizer.tokens(tokens),
+        logits,
+        top: top.map((candidate) => ({ ...candidate, text: tokenizer.decode([candidate.id]) })),
+        lossPerToken: Array.from(lossPerToken(logits, tokens, V)),
+        isCausal: program.isCausal,
+        sites: stats.map((site, index) => report(site, sites[index], plan, program)),
+        timing: { tier: probes ? 'instrumented' : 'representative', wallMs: doneMs - builtMs },
+        cold: { buildMs: builtMs - startMs, compiledPipelines: compiler.compiled - compiledBefore },
+        dispatches: program.ops.length,
+        readbackBytes: bytes.byteLength - logitsBytes,
+        memory: gpu.memory(),
+      };
+    });
+  }
+
+  async generate(
+    plan: Plan,
+    given: readonly number[],
+    sampling: Sampling,
+    { signal, onToken = () => undefined }: Parameters<Engine['generate']>[3] = {},
+  ): Promise<Generation> {
+    const checkpoint = await this.#library.checkpoint(plan.weights);
+    const { tokenizer } = await this.#library.model(splitWeightsId(plan.weights).model);
+    const prompt = checkTokens(given, checkpoint);
+    const { n_ctx, vocab_size: V } = checkpoint.config;
+    return this.#exclusive(async () => {
+      const session = await this.#open();
+      const logits = session.space(checkpoint).activation('logits', V);
+      using prefill = await this.#program(session, plan, checkpoint, { kind: 'prefill', hasProbes: false });
+      using decode = await this.#program(session, plan, checkpoint, { kind: 'decode', hasProbes: false });
+      const startMs = performance.now();
+      const random = randomFrom(sampling.seed);
+      const all = [...prompt];
+      const ids: number[] = [];
+      while (ids.length < sampling.maxTokens && all.length < n_ctx && !signal?.aborted) {
+        const isFirst = ids.length === 0;
+        if (isFirst || !prefill.isCausal) prefill.submit(all, 0);
+        else decode.submit(all.slice(-1), all.length - 1);
+        const row = isFirst || !prefill.isCausal ? all.length - 1 : 0;
+        const bytes = await session.gpu.read([
+          { buffer: logits, offsetBytes: row * V * 4, sizeBytes: V * 4 },
+        ]);
+        if (signal?.aborted) break;
+        const id = sampleToken(new Float32Array(bytes), sampling, random);
+        all.push(id);
+        ids.push(id);
+        onToken({ id, text: tokenizer.decode(ids), index: ids.length - 1 });
+      }
+      return {
+        ids,
+        text: tokenizer.decode(ids),
+        isCached: prefill.isCausal,
+        elapsedMs: performance.now() - startMs,
+      };
+    });
+  }
+
+  async measure(
+    plan: Plan,
+    given: readonly number[],
+    { samples }: { samples: number },
+    { signal, onRound = () => undefined }: Parameters<Engine['measure']>[3] = {},
+  ): Promise<Timings> {
+    const checkpoint = await this.#library.checkpoint(plan.weights);
+    const tokens = checkTokens(given, checkpoint);
+    // Each forward takes the queue for itself alone, so that a run asked for meanwhile does not wait for all of them.
+    const first = await this.#exclusive(async () => {
+      signal?.throwIfAborted();
+      const session = await this.#open();
+      const program = await this.#program(session, plan, checkpoint, { kind: 'prefill', hasProbes: false });
+      return { session, program };
+    });
+    using program = first.program;
+    const { session } = first;
+    const forward = (clock: GpuClock | null): Promise<TimedForward> =>
+      this.#exclusive(async () => {
+        signal?.throwIfAborted();
+        if (session.isLost) throw await session.gpu.lost;
+        return timedForward(session.gpu, program, tokens, clock);
+      });
+    return timeProgram(program, tokens.length, session, samples, forward, onRound);
+  }
+
+  async loseDevice(): Promise<void> {
+    (await this.#session)?.gpu.device.destroy();
+  }
+
+  async dispose(): Promise<void> {
+    const session = await this.#session?.catch(() => undefined);
+    this.#session = undefined;
+    session?.[Symbol.dispose]();
+  }
+
+  /** Runs `work` after everything asked for before it. */
+  #exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work, work);
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+
+  /** The device's session; a new one if there is none or its device is gone. */
+  async #open(): Promise<Session> {
+    const current = await this.#session?.catch(() => undefined);
+    if (current && !current.isLost) return current;
+    current?.[Symbol.dispose]();
+    this.#session = Gpu.open().then((gpu) => new Session(gpu));
+    return this.#session;
+  }
+
+  #onDevice(session: Session, id: string, checkpoint: Checkpoint): Weights {
+    let weights = session.weights.get(id);
+    if (!weights) {
+      weights = new Weights(session.gpu, checkpoint);
+      session.weights.set(id, weights);
+    }
+    return weights;
+  }
+
+  #program(session: Session, plan: Plan, checkpoint: Checkpoint, mode: Mode): Promise<Program> {
+    const weights = this.#onDevice(session, plan.weights, checkpoint);
+    return Program.build(session.gpu, session.compiler, weights, session.space(checkpoint), plan, mode);
+  }
+}
+
+/** No tokens start from token 0; more than the context holds are refused. */
+function checkTokens(tokens: readonly number[], { config }: Checkpoint): readonly number[] {
+  if (tokens.length > config.n_ctx) {
+    throw new Problem(
+      'prompt-too-long',
+      `Cannot run ${tokens.length} tokens: the model's context is ${config.n_ctx}`,
+      `Shorten the prompt by ${tokens.length - config.n_ctx} tokens.`,
+    );
+  }
+  const wrong = tokens.find((id) => !Number.isInteger(id) || id < 0 || id >= config.vocab_size);
+  if (wrong !== undefined)
+    throw new RangeError(`Cannot run token ${wrong}: the vocabulary has ${config.vocab_size}`);
+  return tokens.length ? tokens : [0];
+}
+
+function report(
+  stats: Omit<SiteReport, 'site' | 'norm' | 'source' | 'scalars' | 'isMeasured'>,
+  site: SiteReport['site'] | undefined,
+  plan: Plan,
+  program: Program,
+): SiteReport {
+  const sitePlan = site && plan.sites[site.id];
+  if (!sitePlan) throw new RangeError('Cannot report a site that the plan does not have');
+  return {
+    ...stats,
+    site,
+    norm: sitePlan.norm,
+    source: sitePlan.source,
+    scalars: program.scalars(site.id),
+    isMeasured: program.thetas.get(site.id)?.isMeasured ?? false,
+  };
+}
+
+/** Limits as plain numbers; they are getters on the prototype. */
+function limitsOf(limits: GPUSupportedLimits): Record<string, number> {
+  const names = Object.keys(Object.getPrototypeOf(limits) as object);
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value: unknown = limits[name as keyof GPUSupportedLimits];
+      return typeof value === 'number' ? [[name, value]] : [];
+    }),
+  );
+}
