@@ -65,12 +65,16 @@ function passNs(stamps: readonly bigint[], index: number): number | null {
   return begin !== undefined && end !== undefined && end >= begin ? Number(end - begin) : null;
 }
 
-/** `samples` warm forwards a tier, after one cold one and three to warm up. `forward` rejects to stop. */
+/** How long to measure: `samples` forwards a tier, fewer (but at least 5) once `budgetMs` is spent on it. */
+export type TimingSpec = { readonly samples: number; readonly budgetMs: number };
+const FEWEST_SAMPLES = 5;
+
+/** Warm forwards of both tiers, after one cold one and three to warm up. `forward` rejects to stop. */
 export async function timeProgram(
   program: Program,
   tokenCount: number,
   { passClock, opClock }: { readonly passClock: GpuClock | null; readonly opClock: GpuClock | null },
-  samples: number,
+  { samples, budgetMs }: TimingSpec,
   forward: (clock: GpuClock | null) => Promise<TimedForward>,
   onRound: (done: number, of: number) => void,
 ): Promise<Timings> {
@@ -80,14 +84,18 @@ export async function timeProgram(
   const gpuMs: number[] = [];
   const perOp: number[][] = program.ops.map(() => []);
   const rounds = samples * (opClock ? 2 : 1);
-  for (let i = 0; i < samples; i++) {
+  const isSpent = (startMs: number, done: number): boolean =>
+    done >= FEWEST_SAMPLES && performance.now() - startMs > budgetMs;
+  let startMs = performance.now();
+  for (let i = 0; i < samples && !isSpent(startMs, i); i++) {
     const { wallMs, stamps } = await forward(passClock);
     wall.push(wallMs);
     const ns = passNs(stamps, 0);
     if (ns !== null) gpuMs.push(ns / 1e6);
     onRound(i + 1, rounds);
   }
-  for (let i = 0; opClock && i < samples; i++) {
+  startMs = performance.now();
+  for (let i = 0; opClock && i < samples && !isSpent(startMs, i); i++) {
     const { stamps } = await forward(opClock);
     for (const [index, list] of perOp.entries()) {
       const ns = passNs(stamps, index);

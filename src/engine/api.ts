@@ -1,5 +1,5 @@
 // The one interface every engine has, wherever it lives. It speaks numbers and typed arrays, never buffers.
-import type { Timings } from '../bench/timings.ts';
+import type { Timings, TimingSpec } from '../bench/timings.ts';
 import type { Token } from '../format/tokenizer.ts';
 import type { AdapterDescription, MemoryUse } from '../gpu/device.ts';
 import type { SiteStats } from '../kernel/probe.ts';
@@ -107,7 +107,7 @@ export interface Engine {
   measure(
     plan: Plan,
     tokens: readonly number[],
-    spec: { readonly samples: number },
+    spec: TimingSpec,
     options?: Abortable & { onRound?: (done: number, of: number) => void },
   ): Promise<Timings>;
   /** Loses the device on purpose, so that recovery can be seen. */

@@ -1,6 +1,6 @@
 // The engine on our own WGSL, in whatever thread it is made. Calls run one after the other.
 import { timedForward, timeProgram } from '../bench/timings.ts';
-import type { TimedForward, Timings } from '../bench/timings.ts';
+import type { TimedForward, Timings, TimingSpec } from '../bench/timings.ts';
 import { GpuClock, wallStepMs } from '../gpu/clock.ts';
 import { Gpu } from '../gpu/device.ts';
 import { Compiler } from '../kernel/compile.ts';
@@ -217,7 +217,7 @@ export class WgslEngine implements Engine {
   async measure(
     plan: Plan,
     given: readonly number[],
-    { samples }: { samples: number },
+    spec: TimingSpec,
     { signal, onRound = () => undefined }: Parameters<Engine['measure']>[3] = {},
   ): Promise<Timings> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
@@ -237,7 +237,7 @@ export class WgslEngine implements Engine {
         if (session.isLost) throw await session.gpu.lost;
         return timedForward(session.gpu, program, tokens, clock);
       });
-    return timeProgram(program, tokens.length, session, samples, forward, onRound);
+    return timeProgram(program, tokens.length, session, spec, forward, onRound);
   }
 
   async loseDevice(): Promise<void> {

@@ -1,0 +1,85 @@
+// The page's end of the protocol: an Engine like any other, whose work happens elsewhere.
+import { Problem, problemFrom } from '../problem.ts';
+import type { Engine } from './api.ts';
+import type { Command, Method, Port, Reply } from './protocol.ts';
+
+type Options = { readonly signal?: AbortSignal | undefined };
+type Callback = (...args: never[]) => void;
+type Pending = {
+  readonly resolve: (value: never) => void;
+  readonly reject: (reason: unknown) => void;
+  readonly callbacks: Readonly<Record<string, Callback>>;
+};
+type Result<M extends Method> = Awaited<ReturnType<Engine[M]>>;
+
+export class RemoteEngine implements Engine {
+  readonly #port: Port<Command, Reply>;
+  readonly #pending = new Map<number, Pending>();
+  #lastId = 0;
+
+  constructor(port: Port<Command, Reply>) {
+    this.#port = port;
+    port.addEventListener('message', ({ data }) => this.#receive(data));
+  }
+
+  /** Rejects everything under way: the other end is gone. */
+  fail(reason: string): void {
+    const problem = new Problem(
+      'unexpected',
+      `Cannot go on: the engine's worker stopped (${reason})`,
+      'Reload the page.',
+    );
+    for (const { reject } of this.#pending.values()) reject(problem);
+    this.#pending.clear();
+  }
+
+  environment: Engine['environment'] = () => this.#call('environment', []);
+  model: Engine['model'] = (id) => this.#call('model', [id]);
+  load: Engine['load'] = (weights, options) => this.#call('load', [weights], options);
+  tokenize: Engine['tokenize'] = (model, text) => this.#call('tokenize', [model, text]);
+  run: Engine['run'] = (plan, tokens, options) => this.#call('run', [plan, tokens], options);
+  generate: Engine['generate'] = (plan, tokens, sampling, options) =>
+    this.#call('generate', [plan, tokens, sampling], options);
+  measure: Engine['measure'] = (plan, tokens, spec, options) =>
+    this.#call('measure', [plan, tokens, spec], options);
+  loseDevice: Engine['loseDevice'] = () => this.#call('loseDevice', []);
+  dispose: Engine['dispose'] = () => this.#call('dispose', []);
+
+  #call<M extends Method>(method: M, args: readonly unknown[], options: Options = {}): Promise<Result<M>> {
+    const { signal, ...rest } = options;
+    if (signal?.aborted) return Promise.reject(new DOMException('Aborted', 'AbortError'));
+    const id = ++this.#lastId;
+    const callbacks: Record<string, Callback> = {};
+    const plain: Record<string, unknown> = {};
+    for (const [name, value] of Object.entries<unknown>(rest)) {
+      if (typeof value === 'function') callbacks[name] = value as Callback;
+      else plain[name] = value;
+    }
+    signal?.addEventListener('abort', () => {
+      if (this.#pending.has(id)) this.#port.postMessage({ type: 'abort', id });
+    });
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject, callbacks });
+      this.#port.postMessage({
+        type: 'call',
+        id,
+        method,
+        args: [...args, plain],
+        callbacks: Object.keys(callbacks),
+      });
+    });
+  }
+
+  #receive(reply: Reply): void {
+    const pending = this.#pending.get(reply.id);
+    if (!pending) return; // an answer after fail()
+    if (reply.type === 'callback') {
+      pending.callbacks[reply.name]?.(...(reply.args as never[]));
+      return;
+    }
+    this.#pending.delete(reply.id);
+    if (reply.type === 'result') pending.resolve(reply.value as never);
+    else if (reply.type === 'aborted') pending.reject(new DOMException('Aborted', 'AbortError'));
+    else pending.reject(problemFrom(reply.problem));
+  }
+}

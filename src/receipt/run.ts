@@ -1,0 +1,278 @@
+// A run as a file: JSON that carries every raw sample, and CSV for a spreadsheet.
+import { csvFormatRows } from 'd3-dsv';
+import * as v from 'valibot';
+import type { Timings } from '../bench/timings.ts';
+import type { Environment, Run, SiteReport } from '../engine/api.ts';
+import { DRIVE, CURVE, TOKEN_FIELDS } from '../kernel/probe.ts';
+import { splitWeightsId } from '../model/catalog.ts';
+import type { ModelInfo } from '../model/catalog.ts';
+import { planSource } from '../model/plan.ts';
+import type { Sampling } from '../model/sample.ts';
+import { bends, normSpec } from '../norm/registry.ts';
+import { RUN_SCHEMA, RunReceipt } from './schema.ts';
+
+/** All that a receipt is made of. `generated` is given only where it belongs to the same plan and prompt. */
+export type RunRecord = {
+  readonly environment: Environment;
+  readonly browser: RunReceipt['environment']['browser'];
+  readonly info: ModelInfo;
+  readonly run: Run;
+  readonly prompt: string;
+  readonly sampling: Sampling;
+  readonly timings: Timings | null;
+  readonly generated: RunReceipt['result']['generated'];
+  readonly createdAt: Date;
+};
+
+const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);
+const numbers = (values: ArrayLike<number>): (number | null)[] => Array.from(values, finite);
+const sum = (values: ArrayLike<number>): number =>
+  Array.from(values).reduce((total, value) => total + value, 0);
+/** Gigabytes (10⁹) a second that `bytes` in `ms` are. */
+export const gbPerS = (bytes: number, ms: number): number => bytes / ms / 1e6;
+
+function statisticsFrom({
+  norm,
+  isMeasured,
+}: SiteReport): RunReceipt['configuration']['sites'][string]['statisticsFrom'] {
+  if (isMeasured) return 'prompt';
+  const { over } = normSpec(norm);
+  return over === 'token' ? 'each token' : over === 'channel' ? 'weights' : 'none';
+}
+
+function siteResult({
+  norm,
+  tokens,
+  drive,
+  curve,
+  curveRange,
+}: SiteReport): RunReceipt['result']['sites'][string] {
+  return {
+    drive: {
+      meaning: normSpec(norm).drive,
+      isOwnFunction: bends(norm),
+      range: DRIVE.range,
+      counts: Array.from(drive),
+    },
+    curve: {
+      maxAbsInput: finite(curveRange.x),
+      maxAbsCore: finite(curveRange.core),
+      across: CURVE.across,
+      up: CURVE.up,
+      counts: Array.from(curve),
+    },
+    nonfiniteCount: sum(tokens.nonfinite),
+    tokens: Object.fromEntries(
+      TOKEN_FIELDS.map((field) => [field, numbers(tokens[field])]),
+    ) as RunReceipt['result']['sites'][string]['tokens'],
+  };
+}
+
+function timingsOf(run: Run, timings: Timings | null): RunReceipt['timings'] {
+  const samples = ({
+    samples: all,
+    summary,
+  }: {
+    samples: readonly number[];
+    summary: Timings['representative']['wallMs']['summary'];
+  }) => ({
+    samples: numbers(all),
+    summary: {
+      n: summary.n,
+      median: finite(summary.median),
+      p10: finite(summary.p10),
+      p90: finite(summary.p90),
+      min: finite(summary.min),
+    },
+  });
+  const { representative, perOperation } = timings ?? {};
+  return {
+    instrumented: {
+      tier: 'instrumented',
+      wallMs: run.timing.wallMs,
+      ...run.cold,
+      dispatches: run.dispatches,
+      readbackBytes: run.readbackBytes,
+    },
+    representative:
+      timings && representative
+        ? {
+            tier: representative.tier,
+            dispatches: timings.dispatches,
+            coldMs: timings.coldMs,
+            warmups: timings.warmups,
+            wallMs: samples(representative.wallMs),
+            gpuMs: representative.gpuMs && samples(representative.gpuMs),
+            leastBytes: representative.bytes,
+            flops: representative.flops,
+            gbPerS: finite(
+              gbPerS(representative.bytes, (representative.gpuMs ?? representative.wallMs).summary.median),
+            ),
+          }
+        : null,
+    perOperation: perOperation
+      ? {
+          tier: perOperation.tier,
+          operations: perOperation.operations.map(
+            ({ label, kind, site, block, samplesUs, summaryUs, bytes, flops }) => ({
+              label,
+              kind,
+              site,
+              layer: block,
+              samplesUs: numbers(samplesUs),
+              summaryUs: samples({ samples: samplesUs, summary: summaryUs }).summary,
+              leastBytes: bytes,
+              flops,
+              gbPerS: finite(gbPerS(bytes, summaryUs.median / 1000)),
+            }),
+          ),
+        }
+      : null,
+  };
+}
+
+/** The run as `normscope/run/1`, checked against its schema. */
+export function runReceipt(record: RunRecord): RunReceipt {
+  const { environment, browser, info, run, prompt, sampling, timings, generated, createdAt } = record;
+  const { memory, plan } = run;
+  return v.parse(RunReceipt, {
+    schema: RUN_SCHEMA,
+    createdAt: createdAt.toISOString(),
+    app: { name: 'Normscope', version: import.meta.env.APP_VERSION, commit: import.meta.env.APP_COMMIT },
+    environment: { browser, ...environment, features: [...environment.features] },
+    configuration: {
+      model: {
+        id: info.id,
+        name: info.name,
+        weights: plan.weights,
+        trainedWith: splitWeightsId(plan.weights).norm,
+        sha256: run.sha256,
+      },
+      source: planSource(plan),
+      sites: Object.fromEntries(
+        run.sites.map((site) => [
+          site.site.id,
+          {
+            kind: site.site.kind,
+            layer: site.site.layer,
+            norm: site.norm,
+            source: site.source,
+            alphaScale: plan.sites[site.site.id]?.alphaScale ?? 1,
+            scalars: Object.fromEntries(
+              Object.entries(site.scalars).map(([name, value]) => [name, finite(value)]),
+            ),
+            statisticsFrom: statisticsFrom(site),
+          },
+        ]),
+      ),
+      alphaScale: Object.values(plan.sites)[0]?.alphaScale ?? 1,
+      prompt,
+      tokens: [...run.tokens],
+      sampling,
+    },
+    result: {
+      next: run.top.map(({ id, text, logit, probability }) => ({
+        id,
+        text,
+        logit: finite(logit),
+        probability: finite(probability),
+      })),
+      lossPerTokenNats: numbers(run.lossPerToken),
+      meanLossNats: finite(sum(run.lossPerToken) / run.lossPerToken.length),
+      isCausal: run.isCausal,
+      sites: Object.fromEntries(run.sites.map((site) => [site.site.id, siteResult(site)])),
+      generated,
+    },
+    timings: timingsOf(run, timings),
+    memory: {
+      currentBytes: memory.currentBytes,
+      peakBytes: memory.peakBytes,
+      peakBytesByPurpose: memory.peakBytesByPurpose,
+    },
+  } satisfies RunReceipt);
+}
+
+type Row = readonly [
+  table: string,
+  site: string,
+  norm: string,
+  index: string,
+  item: string,
+  name: string,
+  value: string,
+  unit: string,
+];
+
+/** The same run, tidy: one value a row. Histograms and the environment's lists are in the JSON only. */
+export function runCsv(receipt: RunReceipt): string {
+  const { environment, configuration, result, timings, memory, app } = receipt;
+  const cell = (value: unknown): string => (value === null || value === undefined ? '' : String(value));
+  const about = (name: string, value: unknown, unit = ''): Row => [
+    'about',
+    '',
+    '',
+    '',
+    '',
+    name,
+    cell(value),
+    unit,
+  ];
+  const rows: Row[] = [
+    about('schema', receipt.schema),
+    about('createdAt', receipt.createdAt),
+    about('version', `${app.version} ${app.commit}`),
+    about('userAgent', environment.browser.userAgent),
+    about(
+      'adapter',
+      [environment.adapter.vendor, environment.adapter.architecture, environment.adapter.description]
+        .join(' ')
+        .trim(),
+    ),
+    about('timer', environment.timer.kind),
+    about('timerQuantum', environment.timer.quantumNs, 'ns'),
+    about('weights', configuration.model.weights),
+    about('weightsSha256', configuration.model.sha256),
+    about('source', configuration.source),
+    about('alphaScale', configuration.alphaScale),
+    about('prompt', configuration.prompt),
+    about('peakMemory', memory.peakBytes, 'bytes'),
+  ];
+  const { tokens } = configuration;
+  result.lossPerTokenNats.forEach((loss, t) =>
+    rows.push(['loss', '', '', cell(t + 1), tokens[t + 1]?.text ?? '', 'loss', cell(loss), 'nats']),
+  );
+  result.next.forEach(({ id, text, logit, probability }, rank) => {
+    rows.push(['next', '', '', cell(rank), text, 'id', cell(id), '']);
+    rows.push(['next', '', '', cell(rank), text, 'logit', cell(logit), '']);
+    rows.push(['next', '', '', cell(rank), text, 'probability', cell(probability), '']);
+  });
+  for (const [site, stats] of Object.entries(result.sites)) {
+    const { norm = '', scalars = {} } = configuration.sites[site] ?? {};
+    for (const [name, value] of Object.entries(scalars))
+      rows.push(['site', site, norm, '', '', name, cell(value), '']);
+    rows.push(['site', site, norm, '', '', 'nonfiniteCount', cell(stats.nonfiniteCount), '']);
+    for (const field of TOKEN_FIELDS)
+      stats.tokens[field].forEach((value, t) =>
+        rows.push(['token', site, norm, cell(t), tokens[t]?.text ?? '', field, cell(value), '']),
+      );
+  }
+  rows.push(['timing', '', '', '', '', 'instrumented wall', cell(timings.instrumented.wallMs), 'ms']);
+  const { representative, perOperation } = timings;
+  if (representative) {
+    rows.push(['timing', '', '', '', '', 'cold wall', cell(representative.coldMs), 'ms']);
+    representative.wallMs.samples.forEach((value, i) =>
+      rows.push(['timing', '', '', cell(i), '', 'wall', cell(value), 'ms']),
+    );
+    representative.gpuMs?.samples.forEach((value, i) =>
+      rows.push(['timing', '', '', cell(i), '', 'gpu', cell(value), 'ms']),
+    );
+  }
+  for (const { label, site, samplesUs } of perOperation?.operations ?? [])
+    samplesUs.forEach((value, i) =>
+      rows.push(['timing', cell(site), '', cell(i), label, 'gpu per operation', cell(value), 'us']),
+    );
+  return csvFormatRows([
+    ['table', 'site', 'norm', 'index', 'item', 'name', 'value', 'unit'],
+    ...rows.map((row) => [...row]),
+  ]);
+}

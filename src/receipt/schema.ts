@@ -1,0 +1,148 @@
+// normscope/run/1: the form of an exported run. Not a number that is NaN or infinite is null, as JSON has neither.
+import * as v from 'valibot';
+import { PARAM_SOURCES, SITE_KINDS } from '../model/plan.ts';
+import { OP_KINDS } from '../model/program.ts';
+import { TOKEN_FIELDS } from '../kernel/probe.ts';
+import { isNormId } from '../norm/registry.ts';
+
+const text = v.string();
+const number = v.nullable(v.number());
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const norm = v.pipe(text, v.check(isNormId, 'is no known norm'));
+const source = v.picklist(PARAM_SOURCES);
+const sha256 = v.pipe(text, v.hexadecimal(), v.length(64));
+
+const Summary = v.strictObject({ n: count, median: number, p10: number, p90: number, min: number });
+const Samples = v.strictObject({ samples: v.array(number), summary: Summary });
+
+const Site = v.strictObject({
+  kind: v.picklist(SITE_KINDS),
+  layer: v.nullable(count),
+  norm,
+  source,
+  alphaScale: v.number(),
+  scalars: v.record(text, number),
+  statisticsFrom: v.picklist(['weights', 'prompt', 'each token', 'none']),
+});
+
+const SiteResult = v.strictObject({
+  drive: v.strictObject({
+    meaning: text,
+    isOwnFunction: v.boolean(),
+    range: v.number(),
+    counts: v.array(count),
+  }),
+  curve: v.strictObject({
+    maxAbsInput: number,
+    maxAbsCore: number,
+    across: count,
+    up: count,
+    counts: v.array(count),
+  }),
+  nonfiniteCount: count,
+  tokens: v.strictObject(
+    Object.fromEntries(TOKEN_FIELDS.map((field) => [field, v.array(number)])) as Record<
+      (typeof TOKEN_FIELDS)[number],
+      v.ArraySchema<typeof number, undefined>
+    >,
+  ),
+});
+
+export const RUN_SCHEMA = 'normscope/run/1';
+
+export const RunReceipt = v.strictObject({
+  schema: v.literal(RUN_SCHEMA),
+  createdAt: v.pipe(text, v.isoTimestamp()),
+  app: v.strictObject({ name: v.literal('Normscope'), version: text, commit: text }),
+  environment: v.strictObject({
+    browser: v.strictObject({
+      userAgent: text,
+      brands: v.array(text),
+      platform: text,
+      logicalProcessors: v.nullable(count),
+    }),
+    adapter: v.strictObject({
+      vendor: text,
+      architecture: text,
+      device: text,
+      description: text,
+      isFallback: v.boolean(),
+      subgroupMinSize: v.nullable(count),
+      subgroupMaxSize: v.nullable(count),
+    }),
+    features: v.array(text),
+    limits: v.record(text, v.number()),
+    timer: v.strictObject({
+      kind: v.picklist(['timestamp-query', 'wall']),
+      quantumNs: v.nullable(v.number()),
+      wallStepMs: v.number(),
+    }),
+    isCrossOriginIsolated: v.boolean(),
+  }),
+  configuration: v.strictObject({
+    model: v.strictObject({ id: text, name: text, weights: text, trainedWith: norm, sha256 }),
+    source,
+    sites: v.record(text, Site),
+    alphaScale: v.number(),
+    prompt: text,
+    tokens: v.array(v.strictObject({ id: count, text })),
+    sampling: v.strictObject({ temperature: v.number(), topK: count, seed: v.number(), maxTokens: count }),
+  }),
+  result: v.strictObject({
+    next: v.array(v.strictObject({ id: count, text, logit: number, probability: number })),
+    lossPerTokenNats: v.array(number),
+    meanLossNats: number,
+    isCausal: v.boolean(),
+    sites: v.record(text, SiteResult),
+    generated: v.nullable(
+      v.strictObject({ prompt: text, text, tokenCount: count, isCached: v.boolean(), elapsedMs: number }),
+    ),
+  }),
+  timings: v.strictObject({
+    instrumented: v.strictObject({
+      tier: v.literal('instrumented'),
+      wallMs: v.number(),
+      buildMs: v.number(),
+      compiledPipelines: count,
+      dispatches: count,
+      readbackBytes: count,
+    }),
+    representative: v.nullable(
+      v.strictObject({
+        tier: v.literal('one pass, no probes'),
+        dispatches: count,
+        coldMs: v.number(),
+        warmups: count,
+        wallMs: Samples,
+        gpuMs: v.nullable(Samples),
+        leastBytes: count,
+        flops: v.number(),
+        gbPerS: number,
+      }),
+    ),
+    perOperation: v.nullable(
+      v.strictObject({
+        tier: v.literal('one pass per operation'),
+        operations: v.array(
+          v.strictObject({
+            label: text,
+            kind: v.picklist(OP_KINDS),
+            site: v.nullable(text),
+            layer: v.nullable(count),
+            samplesUs: v.array(number),
+            summaryUs: Summary,
+            leastBytes: count,
+            flops: v.number(),
+            gbPerS: number,
+          }),
+        ),
+      }),
+    ),
+  }),
+  memory: v.strictObject({
+    currentBytes: count,
+    peakBytes: count,
+    peakBytesByPurpose: v.record(text, count),
+  }),
+});
+export type RunReceipt = v.InferOutput<typeof RunReceipt>;

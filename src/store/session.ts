@@ -1,0 +1,172 @@
+// The conversation with the engine: watches the config, asks, and puts the answers into the store. The last wish
+// wins: a new one stops what is under way. What fails leaves the last good result standing.
+import type { Engine } from '../engine/api.ts';
+import { splitWeightsId, weightsId } from '../model/catalog.ts';
+import { planSource } from '../model/plan.ts';
+import type { Plan } from '../model/plan.ts';
+import { isAbort, Problem, problemData } from '../problem.ts';
+import { planOf, setRun } from './store.ts';
+import type { Config, Experiment } from './store.ts';
+
+const TIMING = { samples: 20, budgetMs: 1500 } as const;
+
+/** Fields of the config whose change asks for another run; a new prompt waits for Run. */
+const RUN_FIELDS: readonly (keyof Config)[] = ['model', 'weights', 'norm', 'base', 'swaps', 'alpha'];
+
+export type Session = {
+  /** Opens the device, loads the first model, runs the first prompt, and from then on follows the config. */
+  readonly start: () => Promise<void>;
+  readonly run: () => Promise<void>;
+  readonly generate: () => Promise<void>;
+  readonly measure: () => Promise<void>;
+  readonly stop: () => void;
+  readonly loseDevice: () => Promise<void>;
+  readonly dismissProblem: () => void;
+};
+
+export function createSession(store: Experiment, engine: Engine): Session {
+  let current: AbortController | undefined;
+
+  /** Stops what is under way and does `work` in its place; problems go to the store unless a newer wish came. */
+  async function instead(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    current?.abort();
+    const mine = new AbortController();
+    current = mine;
+    try {
+      await work(mine.signal);
+    } catch (thrown) {
+      if (current === mine && !isAbort(thrown)) setRun(store, { problem: problemData(thrown) });
+    } finally {
+      if (current === mine) setRun(store, { phase: 'idle', progress: null, timingProgress: null });
+    }
+  }
+
+  /** Runs `set` only while this wish is the last. */
+  const unlessAborted =
+    <Args extends unknown[]>(signal: AbortSignal, set: (...args: Args) => void) =>
+    (...args: Args): void => {
+      if (!signal.aborted) set(...args);
+    };
+
+  async function prepare(signal: AbortSignal): Promise<{ plan: Plan; tokens: number[] }> {
+    const { config } = store.getState();
+    setRun(store, { phase: 'loading', problem: null });
+    const environment = await engine.environment();
+    signal.throwIfAborted();
+    setRun(store, { environment });
+    const info = await engine.model(config.model);
+    const weights = weightsId(config.model, config.weights === 'twin' ? config.norm : config.base);
+    const onProgress = unlessAborted(signal, (progress: { loadedBytes: number; totalBytes: number }) =>
+      setRun(store, { progress }),
+    );
+    const loaded = await engine.load(weights, { signal, onProgress });
+    const promptTokens = await engine.tokenize(config.model, config.prompt);
+    signal.throwIfAborted();
+    setRun(store, { info, loaded, promptTokens, progress: null });
+    if (promptTokens.length > loaded.context) {
+      throw new Problem(
+        'prompt-too-long',
+        `Cannot run this prompt: it has ${promptTokens.length} tokens and the model's context is ${loaded.context}`,
+        `Shorten it by ${promptTokens.length - loaded.context} tokens.`,
+      );
+    }
+    return { plan: planOf(config, loaded.sites), tokens: promptTokens.map(({ id }) => id) };
+  }
+
+  async function time(plan: Plan, tokens: readonly number[], signal: AbortSignal): Promise<void> {
+    setRun(store, { timings: null, timingProgress: { done: 0, of: 2 * TIMING.samples } });
+    const onRound = unlessAborted(signal, (done: number, of: number) =>
+      setRun(store, { timingProgress: { done, of } }),
+    );
+    const timings = await engine.measure(plan, tokens, TIMING, { signal, onRound });
+    signal.throwIfAborted();
+    setRun(store, { timings });
+  }
+
+  const run = (): Promise<void> =>
+    instead(async (signal) => {
+      const { plan, tokens } = await prepare(signal);
+      setRun(store, { phase: 'running' });
+      const resultPrompt = store.getState().config.prompt;
+      const result = await engine.run(plan, tokens, { probes: true, signal });
+      signal.throwIfAborted();
+      setRun(store, { result, resultPrompt, phase: 'idle' });
+      await time(
+        plan,
+        result.tokens.map(({ id }) => id),
+        signal,
+      );
+    });
+
+  const measure = (): Promise<void> =>
+    instead(async (signal) => {
+      const { result } = store.getState().run;
+      if (result)
+        await time(
+          result.plan,
+          result.tokens.map(({ id }) => id),
+          signal,
+        );
+    });
+
+  const generate = (): Promise<void> =>
+    instead(async (signal) => {
+      const { plan, tokens } = await prepare(signal);
+      const { prompt, sampling } = store.getState().config;
+      const norms = [...new Set(Object.values(plan.sites).map(({ norm }) => norm))];
+      const generation = {
+        prompt,
+        source: planSource(plan),
+        norms,
+        text: '',
+        count: 0,
+        isCached: true,
+        elapsedMs: null,
+      };
+      setRun(store, { phase: 'generating', generation });
+      const onToken = unlessAborted(signal, ({ text, index }: { text: string; index: number }) =>
+        setRun(store, { generation: { ...generation, text, count: index + 1 } }),
+      );
+      const { text, ids, isCached, elapsedMs } = await engine.generate(plan, tokens, sampling, {
+        signal,
+        onToken,
+      });
+      setRun(store, { generation: { ...generation, text, count: ids.length, isCached, elapsedMs } });
+    });
+
+  function stop(): void {
+    current?.abort();
+    setRun(store, { phase: 'idle', progress: null, timingProgress: null });
+  }
+
+  let tokenizing = 0;
+  /** Tokens of the prompt while it is typed; the last text wins. */
+  async function tokenize(model: string, prompt: string): Promise<void> {
+    const ticket = ++tokenizing;
+    try {
+      const promptTokens = await engine.tokenize(model, prompt);
+      if (ticket === tokenizing) setRun(store, { promptTokens });
+    } catch {
+      // Run says what is wrong; a keystroke need not.
+    }
+  }
+
+  return {
+    start: async () => {
+      store.subscribe(({ config }, { config: before }) => {
+        if (RUN_FIELDS.some((field) => config[field] !== before[field])) void run();
+        else if (config.prompt !== before.prompt) void tokenize(config.model, config.prompt);
+      });
+      await run();
+    },
+    run,
+    generate,
+    measure,
+    stop,
+    loseDevice: () => engine.loseDevice(),
+    dismissProblem: () => setRun(store, { problem: null }),
+  };
+}
+
+/** Model and twin whose weights a plan runs on. */
+export const baseOf = (plan: Plan): ReturnType<typeof splitWeightsId> => splitWeightsId(plan.weights);

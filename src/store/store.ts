@@ -1,0 +1,214 @@
+// The experiment as plain data: what was asked for (config), what came of it (run), what is looked at (view).
+// No engine, no GPU, no React. Actions are functions of this module; results are replaced whole, never changed.
+import { createStore } from 'zustand/vanilla';
+import type { Timings } from '../bench/timings.ts';
+import type { Environment, Loaded, LoadProgress, Run } from '../engine/api.ts';
+import type { Token } from '../format/tokenizer.ts';
+import { FIRST_MODEL, trainedNorms, weightsId } from '../model/catalog.ts';
+import type { ModelInfo } from '../model/catalog.ts';
+import type { ParamSource, Plan, Site, SiteKind } from '../model/plan.ts';
+import type { Sampling } from '../model/sample.ts';
+import { FIRST_NORM, normSpec } from '../norm/registry.ts';
+import type { NormId } from '../norm/registry.ts';
+import type { ProblemData } from '../problem.ts';
+
+/** Six prompts to start from: the first one, repeats, code, another script, rare bytes, one word. */
+export const SAMPLE_PROMPTS = [
+  'Omeed likes to eat potatoes',
+  'Once upon a time there lived a king who had three daughters.',
+  'the the the the the the the the',
+  'for (let i = 0; i < n; i++) sum += x[i];',
+  'Es war einmal ein König – 昔々あるところに 🐉',
+  'Potatoes',
+] as const;
+
+export type WeightsMode = 'twin' | 'raw';
+export type Scope = { readonly kind: SiteKind | 'all'; readonly layer: number | 'all' };
+
+export type Config = {
+  readonly model: string;
+  readonly weights: WeightsMode;
+  /** The twin that is loaded in twin mode. */
+  readonly norm: NormId;
+  /** The twin whose weights a raw swap starts from. */
+  readonly base: NormId;
+  /** Raw swap: the member at each site; a site that is absent keeps the base's. */
+  readonly swaps: Readonly<Record<string, NormId>>;
+  /** Sites that the norm bar acts on. */
+  readonly scope: Scope;
+  /** Multiplies every site's gain. */
+  readonly alpha: number;
+  readonly prompt: string;
+  readonly sampling: Sampling;
+};
+
+export const DEFAULT_CONFIG: Config = {
+  model: FIRST_MODEL,
+  weights: 'twin',
+  norm: FIRST_NORM,
+  base: FIRST_NORM,
+  swaps: {},
+  scope: { kind: 'all', layer: 'all' },
+  alpha: 1,
+  prompt: SAMPLE_PROMPTS[0],
+  sampling: { temperature: 0.8, topK: 40, seed: 1, maxTokens: 60 },
+};
+
+export const PHASES = ['idle', 'loading', 'running', 'generating'] as const;
+export type Phase = (typeof PHASES)[number];
+
+export type GenerationState = {
+  readonly prompt: string;
+  readonly source: ParamSource;
+  readonly norms: readonly NormId[];
+  readonly text: string;
+  readonly count: number;
+  readonly isCached: boolean;
+  readonly elapsedMs: number | null;
+};
+
+export type RunState = {
+  readonly phase: Phase;
+  readonly progress: LoadProgress | null;
+  readonly environment: Environment | null;
+  readonly info: ModelInfo | null;
+  readonly loaded: Loaded | null;
+  /** Tokens of the prompt as it stands in the box. */
+  readonly promptTokens: readonly Token[];
+  readonly result: Run | null;
+  /** The prompt that `result` ran. */
+  readonly resultPrompt: string;
+  readonly generation: GenerationState | null;
+  readonly timings: Timings | null;
+  readonly timingProgress: { readonly done: number; readonly of: number } | null;
+  readonly problem: ProblemData | null;
+};
+
+export const THEMES = ['system', 'light', 'dark'] as const;
+export type Theme = (typeof THEMES)[number];
+
+export type View = {
+  readonly theme: Theme;
+  readonly statistic: string;
+  /** A click locks what hovering only marks. */
+  readonly token: number | null;
+  readonly site: string | null;
+  readonly hoverToken: number | null;
+  readonly hoverSite: string | null;
+  readonly isTimingOpen: boolean;
+};
+
+export type State = { readonly config: Config; readonly run: RunState; readonly view: View };
+
+export const createExperiment = () =>
+  createStore<State>(() => ({
+    config: DEFAULT_CONFIG,
+    run: {
+      phase: 'idle',
+      progress: null,
+      environment: null,
+      info: null,
+      loaded: null,
+      promptTokens: [],
+      result: null,
+      resultPrompt: '',
+      generation: null,
+      timings: null,
+      timingProgress: null,
+      problem: null,
+    },
+    view: {
+      theme: 'system',
+      statistic: 'std',
+      token: null,
+      site: null,
+      hoverToken: null,
+      hoverSite: null,
+      isTimingOpen: false,
+    },
+  }));
+export type Experiment = ReturnType<typeof createExperiment>;
+
+export const setConfig = (store: Experiment, patch: Partial<Config>): void =>
+  store.setState(({ config }) => ({ config: { ...config, ...patch } }));
+export const setRun = (store: Experiment, patch: Partial<RunState>): void =>
+  store.setState(({ run }) => ({ run: { ...run, ...patch } }));
+export const setView = (store: Experiment, patch: Partial<View>): void =>
+  store.setState(({ view }) => ({ view: { ...view, ...patch } }));
+
+/** Sites the norm bar acts on. */
+export const sitesInScope = (sites: readonly Site[], { kind, layer }: Scope): Site[] =>
+  sites.filter((site) => (kind === 'all' || site.kind === kind) && (layer === 'all' || site.layer === layer));
+
+/** The member of a site as configured. */
+export const normAt = ({ weights, norm, base, swaps }: Config, siteId: string): NormId =>
+  weights === 'twin' ? norm : (swaps[siteId] ?? base);
+
+/** The member the norm bar shows: the one of all sites in scope, or null where they differ. */
+export function shownNorm(config: Config, sites: readonly Site[]): NormId | null {
+  const norms = new Set(sitesInScope(sites, config.scope).map((site) => normAt(config, site.id)));
+  const [only] = norms;
+  if (sites.length === 0) return config.norm;
+  return norms.size === 1 && only ? only : null;
+}
+
+/** Whether the alpha slider does anything: some site's member has a gain. */
+export const hasGain = (config: Config, sites: readonly Site[]): boolean =>
+  sites.some((site) => normSpec(normAt(config, site.id)).gain !== undefined);
+
+/** What the config asks the engine to run. */
+export function planOf(config: Config, sites: readonly Site[]): Plan {
+  const base = config.weights === 'twin' ? config.norm : config.base;
+  return {
+    weights: weightsId(config.model, base),
+    sites: Object.fromEntries(
+      sites.map(({ id }) => {
+        const norm = normAt(config, id);
+        return [id, { norm, source: norm === base ? 'twin' : 'raw', alphaScale: config.alpha }];
+      }),
+    ),
+  };
+}
+
+/** Puts `norm` at the sites in scope; where no twin was trained with it, that is a raw swap. */
+export function chooseNorm(store: Experiment, norm: NormId): void {
+  const { config, run } = store.getState();
+  if (config.weights === 'twin' && run.info?.twins[norm]) return setConfig(store, { norm });
+  const sites = sitesInScope(
+    run.loaded?.sites ?? [],
+    config.weights === 'twin' ? DEFAULT_CONFIG.scope : config.scope,
+  );
+  const swaps = config.weights === 'twin' ? {} : config.swaps;
+  setConfig(store, {
+    weights: 'raw',
+    swaps: { ...swaps, ...Object.fromEntries(sites.map(({ id }) => [id, norm])) },
+  });
+}
+
+export function chooseWeights(store: Experiment, weights: WeightsMode): void {
+  const { config, run } = store.getState();
+  if (weights === config.weights) return;
+  const sites = run.loaded?.sites ?? [];
+  if (weights === 'raw') {
+    const swaps = Object.fromEntries(sites.map(({ id }) => [id, config.norm]));
+    return setConfig(store, { weights, swaps, scope: DEFAULT_CONFIG.scope });
+  }
+  const shown = shownNorm({ ...config, scope: DEFAULT_CONFIG.scope }, sites);
+  const trained = run.info ? trainedNorms(run.info) : [];
+  const norm = shown && trained.includes(shown) ? shown : config.base;
+  setConfig(store, { weights, norm, swaps: {}, scope: DEFAULT_CONFIG.scope });
+}
+
+/** The site that panels show: hovered, else locked, else the one before the last MLP. */
+export function shownSite({ run, view }: State): string | null {
+  const sites = run.result?.sites ?? [];
+  const wanted = view.hoverSite ?? view.site;
+  if (sites.some(({ site }) => site.id === wanted)) return wanted;
+  return sites.findLast(({ site }) => site.kind === 'mlp')?.site.id ?? sites.at(-1)?.site.id ?? null;
+}
+
+/** The token that panels show: hovered, else locked, else none. */
+export function shownToken({ run, view }: State): number | null {
+  const token = view.hoverToken ?? view.token;
+  return token !== null && token < (run.result?.tokens.length ?? 0) ? token : null;
+}
