@@ -237,7 +237,7 @@ export class WgslEngine implements Engine {
         if (session.isLost) throw await session.gpu.lost;
         return timedForward(session.gpu, program, tokens, clock);
       });
-    return timeProgram(program, tokens.length, session, spec, forward, onRound);
+    return await timeProgram(program, tokens.length, session, spec, forward, onRound);
   }
 
   async loseDevice(): Promise<void> {

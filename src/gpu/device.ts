@@ -55,7 +55,7 @@ const NEEDED_LIMITS = {
 const USED_FEATURES: readonly GPUFeatureName[] = ['timestamp-query', 'subgroups', 'shader-f16'];
 
 const UPDATE_HINT =
-  'Use a current Chrome or Edge (version 125 or later), or Safari 26, with hardware acceleration on.';
+  'Use a current Chrome, Edge or Safari 26, and open the page over https or as localhost: elsewhere browsers hide WebGPU.';
 
 /** The part of `navigator` that WebGPU lives in; tests give their own. */
 export type GpuHost = { readonly gpu?: GPU | undefined };
@@ -91,7 +91,7 @@ export class Gpu implements Disposable {
   /** Opens a device with the features and limits the engine can use. Four different Problems say why not. */
   static async open(host: GpuHost = navigator): Promise<Gpu> {
     if (!host.gpu)
-      throw new Problem('no-webgpu', 'Cannot reach the GPU: this browser has no WebGPU', UPDATE_HINT);
+      throw new Problem('no-webgpu', 'Cannot reach the GPU: this browser has no WebGPU here', UPDATE_HINT);
     const adapter = await host.gpu.requestAdapter({ powerPreference: 'high-performance' });
     if (!adapter) {
       throw new Problem(

@@ -1,8 +1,7 @@
 // The conversation with the engine: watches the config, asks, and puts the answers into the store. The last wish
 // wins: a new one stops what is under way. What fails leaves the last good result standing.
 import type { Engine } from '../engine/api.ts';
-import { splitWeightsId, weightsId } from '../model/catalog.ts';
-import { planSource } from '../model/plan.ts';
+import { weightsId } from '../model/catalog.ts';
 import type { Plan } from '../model/plan.ts';
 import { isAbort, Problem, problemData } from '../problem.ts';
 import { planOf, setRun } from './store.ts';
@@ -48,13 +47,15 @@ export function createSession(store: Experiment, engine: Engine): Session {
       if (!signal.aborted) set(...args);
     };
 
-  async function prepare(signal: AbortSignal): Promise<{ plan: Plan; tokens: number[] }> {
+  async function prepare(signal: AbortSignal): Promise<{ config: Config; plan: Plan; tokens: number[] }> {
     const { config } = store.getState();
     setRun(store, { phase: 'loading', problem: null });
     const environment = await engine.environment();
     signal.throwIfAborted();
     setRun(store, { environment });
     const info = await engine.model(config.model);
+    signal.throwIfAborted();
+    setRun(store, { info }); // before the weights: if these are bad, others can still be chosen
     const weights = weightsId(config.model, config.weights === 'twin' ? config.norm : config.base);
     const onProgress = unlessAborted(signal, (progress: { loadedBytes: number; totalBytes: number }) =>
       setRun(store, { progress }),
@@ -62,7 +63,8 @@ export function createSession(store: Experiment, engine: Engine): Session {
     const loaded = await engine.load(weights, { signal, onProgress });
     const promptTokens = await engine.tokenize(config.model, config.prompt);
     signal.throwIfAborted();
-    setRun(store, { info, loaded, promptTokens, progress: null });
+    const isInTheBox = store.getState().config.prompt === config.prompt;
+    setRun(store, { loaded, progress: null, ...(isInTheBox ? { promptTokens } : {}) });
     if (promptTokens.length > loaded.context) {
       throw new Problem(
         'prompt-too-long',
@@ -70,7 +72,7 @@ export function createSession(store: Experiment, engine: Engine): Session {
         `Shorten it by ${promptTokens.length - loaded.context} tokens.`,
       );
     }
-    return { plan: planOf(config, loaded.sites), tokens: promptTokens.map(({ id }) => id) };
+    return { config, plan: planOf(config, loaded.sites), tokens: promptTokens.map(({ id }) => id) };
   }
 
   async function time(plan: Plan, tokens: readonly number[], signal: AbortSignal): Promise<void> {
@@ -85,12 +87,11 @@ export function createSession(store: Experiment, engine: Engine): Session {
 
   const run = (): Promise<void> =>
     instead(async (signal) => {
-      const { plan, tokens } = await prepare(signal);
+      const { config, plan, tokens } = await prepare(signal);
       setRun(store, { phase: 'running' });
-      const resultPrompt = store.getState().config.prompt;
       const result = await engine.run(plan, tokens, { probes: true, signal });
       signal.throwIfAborted();
-      setRun(store, { result, resultPrompt, phase: 'idle' });
+      setRun(store, { result, resultPrompt: config.prompt, phase: 'idle' });
       await time(
         plan,
         result.tokens.map(({ id }) => id),
@@ -111,18 +112,9 @@ export function createSession(store: Experiment, engine: Engine): Session {
 
   const generate = (): Promise<void> =>
     instead(async (signal) => {
-      const { plan, tokens } = await prepare(signal);
-      const { prompt, sampling } = store.getState().config;
-      const norms = [...new Set(Object.values(plan.sites).map(({ norm }) => norm))];
-      const generation = {
-        prompt,
-        source: planSource(plan),
-        norms,
-        text: '',
-        count: 0,
-        isCached: true,
-        elapsedMs: null,
-      };
+      const { config, plan, tokens } = await prepare(signal);
+      const { prompt, sampling } = config;
+      const generation = { prompt, plan, text: '', count: 0, isCached: true, elapsedMs: null };
       setRun(store, { phase: 'generating', generation });
       const onToken = unlessAborted(signal, ({ text, index }: { text: string; index: number }) =>
         setRun(store, { generation: { ...generation, text, count: index + 1 } }),
@@ -167,6 +159,3 @@ export function createSession(store: Experiment, engine: Engine): Session {
     dismissProblem: () => setRun(store, { problem: null }),
   };
 }
-
-/** Model and twin whose weights a plan runs on. */
-export const baseOf = (plan: Plan): ReturnType<typeof splitWeightsId> => splitWeightsId(plan.weights);

@@ -6,7 +6,7 @@ import type { Environment, Loaded, LoadProgress, Run } from '../engine/api.ts';
 import type { Token } from '../format/tokenizer.ts';
 import { FIRST_MODEL, trainedNorms, weightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
-import type { ParamSource, Plan, Site, SiteKind } from '../model/plan.ts';
+import type { Plan, Site, SiteKind } from '../model/plan.ts';
 import type { Sampling } from '../model/sample.ts';
 import { FIRST_NORM, normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
@@ -59,8 +59,7 @@ export type Phase = (typeof PHASES)[number];
 
 export type GenerationState = {
   readonly prompt: string;
-  readonly source: ParamSource;
-  readonly norms: readonly NormId[];
+  readonly plan: Plan;
   readonly text: string;
   readonly count: number;
   readonly isCached: boolean;

@@ -1,0 +1,33 @@
+// Mounts the page and wires the store to an engine in a worker: the only file that knows both.
+import { StrictMode } from 'react';
+import { createRoot } from 'react-dom/client';
+import { RemoteEngine } from './engine/remote.ts';
+import EngineWorker from './engine/worker.ts?worker';
+import { problemData } from './problem.ts';
+import { createSession } from './store/session.ts';
+import { createExperiment, setRun } from './store/store.ts';
+import { App } from './ui/App.tsx';
+import { Wiring } from './ui/hooks.ts';
+import './ui/styles.css';
+
+const worker = new EngineWorker({ name: new URL('models/', document.baseURI).href });
+const engine = new RemoteEngine(worker);
+worker.addEventListener('error', (event) => engine.fail(event.message || 'it could not be started'));
+
+const store = createExperiment();
+const session = createSession(store, engine);
+window.addEventListener('unhandledrejection', ({ reason }) =>
+  setRun(store, { problem: problemData(reason) }),
+);
+
+const root = document.getElementById('root');
+if (root) {
+  createRoot(root).render(
+    <StrictMode>
+      <Wiring value={{ store, session }}>
+        <App />
+      </Wiring>
+    </StrictMode>,
+  );
+}
+void session.start();

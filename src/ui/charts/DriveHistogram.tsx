@@ -1,0 +1,106 @@
+// How far into the bend: how often each u occurs, over the member's own function.
+import { scaleLinear } from 'd3-scale';
+import type { SiteReport } from '../../engine/api.ts';
+import { DRIVE } from '../../kernel/probe.ts';
+import { bends, normSpec } from '../../norm/registry.ts';
+import { normColor } from '../colors.ts';
+import { number, percent } from '../format.ts';
+import { useSize } from '../hooks.ts';
+import { average } from '../statistics.ts';
+
+const MARGIN = { top: 8, right: 12, bottom: 20, left: 46 } as const;
+const RANGES = [2, 3, 4, 6, DRIVE.range] as const;
+const SAMPLES = 120;
+
+export function DriveHistogram({
+  report,
+  isDark,
+}: {
+  readonly report: SiteReport;
+  readonly isDark: boolean;
+}) {
+  const [frame, { width, height }] = useSize<HTMLDivElement>();
+  const { norm, tokens, drive: counts } = report;
+  const spec = normSpec(norm);
+  const color = normColor(norm, isDark);
+  const largest = tokens.driveAbsMax.reduce((most, value) => Math.max(most, value), 0);
+  const range = RANGES.find((r) => r >= largest) ?? DRIVE.range;
+  const shown = Math.round((DRIVE.bins * range) / DRIVE.range);
+  const firstBin = 1 + (DRIVE.bins - shown) / 2;
+  const bars = Array.from(counts.subarray(firstBin, firstBin + shown));
+  const outside = (counts[0] ?? 0) + (counts.at(-1) ?? 0);
+  const all = counts.reduce((sum, count) => sum + count, 0);
+  const plotWidth = Math.max(0, width - MARGIN.left - MARGIN.right);
+  const plotHeight = Math.max(0, height - MARGIN.top - MARGIN.bottom);
+  const x = scaleLinear([-range, range], [0, plotWidth]);
+  const y = scaleLinear([0, Math.max(1, ...bars)], [plotHeight, 0]);
+  const curveY = scaleLinear([-1.05, 1.05], [plotHeight, 0]);
+  const step = (2 * range) / shown;
+  const { bend } = spec.reference;
+  const curve =
+    bend &&
+    `M${Array.from({ length: SAMPLES + 1 }, (_, i) => -range + (2 * range * i) / SAMPLES)
+      .map((u) => `${x(u).toFixed(1)},${curveY(bend.value(u)).toFixed(1)}`)
+      .join('L')}`;
+  const shares = [tokens.over1, tokens.over2, tokens.over3].map(average);
+
+  return (
+    <div className="histogram-block">
+      <p className="shares">
+        {shares.map((share, i) => (
+          <span key={i}>
+            |{spec.drive}| &gt; {i + 1} <b>{percent(share)}</b>
+          </span>
+        ))}
+        <span className="soft">
+          {bends(norm) ? (
+            <>
+              mean slope left <b>{percent(average(tokens.slope))}</b>
+            </>
+          ) : (
+            `${spec.label} does not bend: x/σ of the row stands in`
+          )}
+        </span>
+        {outside > 0 && (
+          <span className="soft">
+            beyond ±{DRIVE.range}: {percent(outside / all)}
+          </span>
+        )}
+      </p>
+      <div className="histogram" ref={frame}>
+        {width > 0 && (
+          <svg width={width} height={height} role="img" aria-label={`Histogram of ${spec.drive}`}>
+            <g transform={`translate(${MARGIN.left},${MARGIN.top})`}>
+              {bars.map((count, i) => {
+                const from = -range + i * step;
+                const isBeyond = bends(norm) && Math.abs(from + step / 2) > 2;
+                return (
+                  <rect
+                    key={i}
+                    className={isBeyond ? 'bar beyond morph' : 'bar morph'}
+                    x={x(from) + 0.5}
+                    width={Math.max(0.5, x(from + step) - x(from) - 1)}
+                    y={y(count)}
+                    height={plotHeight - y(count)}
+                  />
+                );
+              })}
+              {curve && (
+                <path className="own morph" d={curve} style={{ d: `path("${curve}")` }} stroke={color} />
+              )}
+              <line className="base" x2={plotWidth} y1={plotHeight} y2={plotHeight} />
+              {x.ticks(9).map((tick) => (
+                <text key={tick} className="tick-text" x={x(tick)} y={plotHeight + 15} textAnchor="middle">
+                  {number(tick)}
+                </text>
+              ))}
+              <text className="axis" x={plotWidth} y={plotHeight - 5} textAnchor="end">
+                {spec.drive}
+              </text>
+            </g>
+          </svg>
+        )}
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,57 @@
+// One place for colour: members have theirs in the registry; values have three maps, each with one meaning.
+import { lab } from 'd3-color';
+import { interpolateLab, piecewise } from 'd3-interpolate';
+import { interpolateCividis } from 'd3-scale-chromatic';
+import { normSpec } from '../norm/registry.ts';
+import type { NormId } from '../norm/registry.ts';
+
+/** `magnitude`: cividis from 0 up. `signed`: blue to orange around 0. `share`: the warm tint of saturation, 0 to 1. */
+export type Meaning = 'magnitude' | 'signed' | 'share';
+
+export const normColor = (id: NormId, isDark: boolean): string =>
+  normSpec(id).color[isDark ? 'dark' : 'light'];
+
+const MAPS: Record<'light' | 'dark', Record<Meaning, (t: number) => string>> = {
+  light: {
+    magnitude: (t) => interpolateCividis(0.12 + 0.88 * t),
+    signed: piecewise(interpolateLab, ['#1f5f9e', '#8fb4d6', '#f1eee6', '#e8ac74', '#b85500']),
+    share: piecewise(interpolateLab, ['#f3f0e8', '#f6cf9c', '#e58f3a', '#b04f00']),
+  },
+  dark: {
+    magnitude: (t) => interpolateCividis(0.05 + 0.9 * t),
+    signed: piecewise(interpolateLab, ['#6fb1ea', '#33618c', '#23272e', '#8a5522', '#f2a65a']),
+    share: piecewise(interpolateLab, ['#22262d', '#57401f', '#a5651c', '#f0a24a']),
+  },
+};
+
+/** A colour scale over `values`, and the span it covers. NaN gets no colour: it is hatched. */
+export function valueScale(
+  meaning: Meaning,
+  values: Iterable<number>,
+  isDark: boolean,
+): { color: (value: number) => string | null; low: number; high: number } {
+  let min = Infinity;
+  let max = -Infinity;
+  for (const value of values) {
+    if (!Number.isFinite(value)) continue;
+    min = Math.min(min, value);
+    max = Math.max(max, value);
+  }
+  const widest = Math.max(Math.abs(min), Math.abs(max), 1e-30);
+  const [low, high] =
+    meaning === 'share'
+      ? [0, 1]
+      : meaning === 'signed'
+        ? [-widest, widest]
+        : [Math.min(0, min), Math.max(max, 1e-30)];
+  const map = MAPS[isDark ? 'dark' : 'light'][meaning];
+  return {
+    low,
+    high,
+    color: (value) =>
+      Number.isFinite(value) ? map(Math.min(1, Math.max(0, (value - low) / (high - low)))) : null,
+  };
+}
+
+/** Ink that can be read on `color`. */
+export const inkOn = (color: string): string => (lab(color).l > 58 ? '#14161a' : '#ffffff');

@@ -1,0 +1,37 @@
+import type { ReactNode } from 'react';
+import type { ParamSource } from '../../model/plan.ts';
+
+const WORDS: Record<ParamSource, { readonly text: string; readonly about: string }> = {
+  twin: { text: 'native', about: 'These weights were trained with this norm.' },
+  raw: {
+    text: 'raw swap',
+    about: 'These weights were trained with another norm; only the operation was changed.',
+  },
+  fitted: { text: 'fitted', about: 'Another norm was put on these weights and calibrated to them.' },
+};
+
+/** Where a norm's parameters come from. */
+export function Badge({ source }: { readonly source: ParamSource }) {
+  const { text, about } = WORDS[source];
+  return (
+    <span className={`badge ${source}`} title={about}>
+      {text}
+    </span>
+  );
+}
+
+export function Tag({
+  children,
+  about,
+  tone = '',
+}: {
+  readonly children: ReactNode;
+  readonly about: string;
+  readonly tone?: string;
+}) {
+  return (
+    <span className={`badge ${tone}`} title={about}>
+      {children}
+    </span>
+  );
+}

@@ -1,0 +1,58 @@
+import { MODEL_IDS } from '../../model/catalog.ts';
+import { setConfig, setView, THEMES } from '../../store/store.ts';
+import type { Theme } from '../../store/store.ts';
+import { exportRun } from '../exports.ts';
+import { bytes } from '../format.ts';
+import { useExperiment, useWires } from '../hooks.ts';
+
+const THEME_SIGNS: Record<Theme, string> = { system: '◐', light: '☀', dark: '☾' };
+
+export function Header() {
+  const { store } = useWires();
+  const info = useExperiment((state) => state.run.info);
+  const model = useExperiment((state) => state.config.model);
+  const theme = useExperiment((state) => state.view.theme);
+  const hasRun = useExperiment((state) => state.run.result !== null);
+  const twin = info && Object.values(info.twins)[0];
+  const about =
+    info && twin
+      ? `${info.name} · ${(info.parameterCount / 1e6).toFixed(1)} M · ${bytes(twin.weights.sizeBytes)}`
+      : model;
+  const nextTheme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? 'system';
+  return (
+    <header className="top">
+      <h1>
+        Norm<i>scope</i>
+      </h1>
+      <p className="tagline">What normalization does to your sentence, and costs on your machine</p>
+      <nav aria-label="Page">
+        <select
+          aria-label="Model"
+          value={model}
+          title={info?.description}
+          onChange={(event) => setConfig(store, { model: event.target.value })}
+        >
+          {MODEL_IDS.map((id) => (
+            <option key={id} value={id}>
+              {id === model ? about : id}
+            </option>
+          ))}
+        </select>
+        <button type="button" disabled={!hasRun} onClick={() => exportRun(store.getState(), 'json')}>
+          Export JSON
+        </button>
+        <button type="button" disabled={!hasRun} onClick={() => exportRun(store.getState(), 'csv')}>
+          Export CSV
+        </button>
+        <button
+          type="button"
+          aria-label={`Theme: ${theme}; change to ${nextTheme}`}
+          title={`Theme: ${theme}`}
+          onClick={() => setView(store, { theme: nextTheme })}
+        >
+          {THEME_SIGNS[theme]}
+        </button>
+      </nav>
+    </header>
+  );
+}

@@ -1,0 +1,172 @@
+import type { CSSProperties } from 'react';
+import { firstTwin, trainedNorms } from '../../model/catalog.ts';
+import { planSource, SITE_KINDS } from '../../model/plan.ts';
+import { NORM_IDS, isNormId, normSpec } from '../../norm/registry.ts';
+import { chooseNorm, chooseWeights, hasGain, planOf, setConfig, shownNorm } from '../../store/store.ts';
+import type { Scope, State } from '../../store/store.ts';
+import { normColor } from '../colors.ts';
+import { useExperiment, useIsDark, useWires } from '../hooks.ts';
+import { AlphaSlider } from './AlphaSlider.tsx';
+import { Badge } from './Badge.tsx';
+
+const KIND_LABELS = {
+  all: 'all sites',
+  attention: 'attention sites',
+  mlp: 'MLP sites',
+  final: 'the final site',
+} as const;
+
+const selectShown = ({ config, run }: State) => shownNorm(config, run.loaded?.sites ?? []);
+
+/** One sentence: normalize with … at … sites, weights …, α × …. */
+export function NormBar() {
+  const { store } = useWires();
+  const config = useExperiment((state) => state.config);
+  const info = useExperiment((state) => state.run.info);
+  const sites = useExperiment((state) => state.run.loaded?.sites);
+  const shown = useExperiment(selectShown);
+  const isDark = useIsDark();
+  const trained = info ? trainedNorms(info) : [];
+  const isRaw = config.weights === 'raw';
+  const layers = [...new Set((sites ?? []).flatMap(({ layer }) => (layer === null ? [] : [layer])))];
+  const setScope = (patch: Partial<Scope>): void =>
+    setConfig(store, { scope: { ...config.scope, ...patch } });
+  const base = config.base;
+  return (
+    <div className="norm-bar">
+      <span className="word">Normalize with</span>
+      <div className="segments" role="radiogroup" aria-label="Normalization">
+        {NORM_IDS.map((id) => {
+          const isTrained = trained.includes(id);
+          const { label, idea } = normSpec(id);
+          return (
+            <label
+              key={id}
+              className={`${shown === id ? 'on' : ''} ${isTrained || isRaw ? '' : 'untrained'}`}
+              style={{ '--member': normColor(id, isDark) } as CSSProperties}
+              title={
+                isTrained || !info
+                  ? idea
+                  : `${idea} No twin was trained with it, so it is offered as a raw swap only.`
+              }
+            >
+              <input
+                type="radio"
+                name="norm"
+                value={id}
+                checked={shown === id}
+                onChange={() => chooseNorm(store, id)}
+              />
+              <i className="dot" aria-hidden />
+              {label}
+            </label>
+          );
+        })}
+      </div>
+      <span className="word">at</span>
+      <select
+        aria-label="Sites"
+        value={config.scope.kind}
+        disabled={!isRaw}
+        title={
+          isRaw
+            ? 'Which sites the norm is put at'
+            : 'A twin has its norm at every site. Choose Raw swap to mix.'
+        }
+        onChange={(event) => {
+          const kind = (['all', ...SITE_KINDS] as const).find((k) => k === event.target.value) ?? 'all';
+          setScope(kind === 'final' ? { kind, layer: 'all' } : { kind });
+        }}
+      >
+        {(['all', ...SITE_KINDS] as const).map((kind) => (
+          <option key={kind} value={kind}>
+            {KIND_LABELS[kind]}
+          </option>
+        ))}
+      </select>
+      {isRaw && config.scope.kind !== 'final' && (
+        <select
+          aria-label="Layers"
+          value={String(config.scope.layer)}
+          onChange={(event) =>
+            setScope({ layer: event.target.value === 'all' ? 'all' : Number(event.target.value) })
+          }
+        >
+          <option value="all">in all layers</option>
+          {layers.map((layer) => (
+            <option key={layer} value={layer}>
+              in layer {layer}
+            </option>
+          ))}
+        </select>
+      )}
+      <span className="word">weights</span>
+      <div className="segments" role="radiogroup" aria-label="Weights">
+        {(
+          [
+            ['twin', 'Twin', 'Load the weights that were trained with this norm'],
+            ['raw', 'Raw swap', 'Keep the weights of one twin and change only the operation'],
+          ] as const
+        ).map(([mode, label, about]) => (
+          <label key={mode} className={config.weights === mode ? 'on' : ''} title={about}>
+            <input
+              type="radio"
+              name="weights"
+              checked={config.weights === mode}
+              onChange={() => chooseWeights(store, mode)}
+            />
+            {label}
+          </label>
+        ))}
+      </div>
+      {isRaw && (
+        <label className="inline-choice">
+          <span>of</span>
+          <select
+            aria-label="Base twin"
+            value={base}
+            onChange={(event) => {
+              const { value } = event.target;
+              setConfig(store, { base: isNormId(value) ? value : info ? firstTwin(info) : base });
+            }}
+          >
+            {trained.map((id) => (
+              <option key={id} value={id}>
+                {normSpec(id).label}
+              </option>
+            ))}
+          </select>
+        </label>
+      )}
+      <Badge source={planSource(planOf(config, sites ?? []))} />
+      <AlphaSlider isUsed={hasGain(config, sites ?? [])} />
+      <Explanation />
+    </div>
+  );
+}
+
+/** What the choice means, and what it costs, in one line. */
+function Explanation() {
+  const config = useExperiment((state) => state.config);
+  const run = useExperiment((state) => state.run.result);
+  const info = useExperiment((state) => state.run.info);
+  const shown = useExperiment(selectShown);
+  if (!shown)
+    return (
+      <p className="idea">The sites in scope have different norms. Choose one to put it at all of them.</p>
+    );
+  const { idea, label, over } = normSpec(shown);
+  const isTrained = !info || info.twins[shown] !== undefined;
+  const isRaw = config.weights === 'raw' && shown !== config.base;
+  return (
+    <p className="idea">
+      {idea}
+      {isRaw && ` Weights: the ${normSpec(config.base).label} twin, which never met ${label}.`}
+      {!isTrained && ` No twin was trained with ${label}: raw swap only.`}
+      {isRaw && over === 'channel' && ' Mean and variance are this prompt’s own.'}
+      {run &&
+        !run.isCausal &&
+        ' These statistics see future tokens, so generating recomputes the whole prefix at every token.'}
+    </p>
+  );
+}

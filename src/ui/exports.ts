@@ -1,0 +1,72 @@
+// Files out of the page.
+import { runCsv, runReceipt } from '../receipt/run.ts';
+import type { State } from '../store/store.ts';
+
+type UserAgentData = {
+  readonly brands: readonly { readonly brand: string; readonly version: string }[];
+  readonly platform: string;
+};
+
+function browserOf(): Parameters<typeof runReceipt>[0]['browser'] {
+  const { userAgent, hardwareConcurrency } = navigator;
+  const data = 'userAgentData' in navigator ? (navigator.userAgentData as UserAgentData) : undefined;
+  return {
+    userAgent,
+    brands: data?.brands.map(({ brand, version }) => `${brand} ${version}`) ?? [],
+    platform: data?.platform ?? '',
+    logicalProcessors: hardwareConcurrency || null,
+  };
+}
+
+function receiptOf({ config, run }: State): ReturnType<typeof runReceipt> | null {
+  const { environment, info, result, resultPrompt, timings, generation } = run;
+  if (!environment || !info || !result) return null;
+  const isSame =
+    generation?.prompt === resultPrompt && JSON.stringify(generation.plan) === JSON.stringify(result.plan);
+  return runReceipt({
+    environment,
+    browser: browserOf(),
+    info,
+    run: result,
+    prompt: resultPrompt,
+    sampling: config.sampling,
+    timings,
+    generated:
+      isSame && generation
+        ? {
+            prompt: generation.prompt,
+            text: generation.text,
+            tokenCount: generation.count,
+            isCached: generation.isCached,
+            elapsedMs: generation.elapsedMs,
+          }
+        : null,
+    createdAt: new Date(),
+  });
+}
+
+function download(name: string, type: string, text: string): void {
+  const url = URL.createObjectURL(new Blob([text], { type }));
+  const link = document.createElement('a');
+  link.href = url;
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
+
+const EXPORTS = {
+  json: {
+    type: 'application/json',
+    write: (receipt: NonNullable<ReturnType<typeof receiptOf>>) => `${JSON.stringify(receipt, null, 1)}\n`,
+  },
+  csv: { type: 'text/csv', write: runCsv },
+} as const;
+export type ExportFormat = keyof typeof EXPORTS;
+
+/** Saves the shown run; does nothing while there is none. */
+export function exportRun(state: State, format: ExportFormat): void {
+  const receipt = receiptOf(state);
+  if (!receipt) return;
+  const name = `normscope-${receipt.configuration.model.weights.replace('/', '-')}-${receipt.createdAt.replaceAll(/[:.]/g, '')}`;
+  download(`${name}.${format}`, EXPORTS[format].type, EXPORTS[format].write(receipt));
+}

@@ -1,0 +1,54 @@
+// How components read the store and speak to the session.
+import { createContext, useContext, useEffect, useRef, useState, useSyncExternalStore } from 'react';
+import type { RefObject } from 'react';
+import { useStore } from 'zustand';
+import type { Session } from '../store/session.ts';
+import type { Experiment, State } from '../store/store.ts';
+
+export type Wires = { readonly store: Experiment; readonly session: Session };
+
+export const Wiring = createContext<Wires | null>(null);
+
+export function useWires(): Wires {
+  const wires = useContext(Wiring);
+  if (!wires) throw new Error('Cannot render outside <Wiring>');
+  return wires;
+}
+
+export const useExperiment = <T>(select: (state: State) => T): T => useStore(useWires().store, select);
+
+const DARK = '(prefers-color-scheme: dark)';
+
+function useMedia(query: string): boolean {
+  return useSyncExternalStore(
+    (onChange) => {
+      const media = matchMedia(query);
+      media.addEventListener('change', onChange);
+      return () => media.removeEventListener('change', onChange);
+    },
+    () => matchMedia(query).matches,
+  );
+}
+
+/** Whether the page is dark now: the visitor's choice, else the system's. */
+export function useIsDark(): boolean {
+  const theme = useExperiment((state) => state.view.theme);
+  const isSystemDark = useMedia(DARK);
+  return theme === 'system' ? isSystemDark : theme === 'dark';
+}
+
+/** Width and height of an element in CSS pixels, kept up to date. */
+export function useSize<E extends HTMLElement>(): [RefObject<E | null>, { width: number; height: number }] {
+  const ref = useRef<E>(null);
+  const [size, setSize] = useState({ width: 0, height: 0 });
+  useEffect(() => {
+    const element = ref.current;
+    if (!element) return undefined;
+    const observer = new ResizeObserver(() =>
+      setSize({ width: element.clientWidth, height: element.clientHeight }),
+    );
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, []);
+  return [ref, size];
+}

@@ -1,0 +1,38 @@
+import { setConfig } from '../../store/store.ts';
+import { planSource } from '../../model/plan.ts';
+import { normSpec } from '../../norm/registry.ts';
+import { Badge } from '../controls/Badge.tsx';
+import { number } from '../format.ts';
+import { useExperiment, useWires } from '../hooks.ts';
+
+/** The prompt continued, as it comes. */
+export function Generated() {
+  const { store } = useWires();
+  const generation = useExperiment((state) => state.run.generation);
+  const phase = useExperiment((state) => state.run.phase);
+  if (!generation) return null;
+  const { prompt, plan, text, count, isCached, elapsedMs } = generation;
+  const norms = [...new Set(Object.values(plan.sites).map(({ norm }) => normSpec(norm).label))];
+  const speed = elapsedMs ? `${number((1000 * count) / elapsedMs)} tokens/s` : 'writing…';
+  return (
+    <section className="generated" aria-label="Generated text">
+      <p>
+        <span className="soft">{prompt}</span>
+        <span className="fresh">{text}</span>
+        {phase === 'generating' && <i className="caret" aria-hidden />}
+      </p>
+      <footer>
+        <Badge source={planSource(plan)} />
+        <span>
+          {norms.join(' + ')} · {count} tokens · {speed}
+          {isCached ? '' : ' · whole prefix recomputed at every token'}
+        </span>
+        {phase !== 'generating' && (
+          <button type="button" className="quiet" onClick={() => setConfig(store, { prompt: prompt + text })}>
+            use as prompt
+          </button>
+        )}
+      </footer>
+    </section>
+  );
+}

@@ -1,0 +1,46 @@
+import { bends } from '../../norm/registry.ts';
+import { shownSite } from '../../store/store.ts';
+import { normColor } from '../colors.ts';
+import { number, percent, visible } from '../format.ts';
+import { useExperiment, useIsDark } from '../hooks.ts';
+import { average, siteReport } from '../statistics.ts';
+
+const SHOWN = 6;
+
+export function NextTokens() {
+  const run = useExperiment((state) => state.run.result);
+  const site = useExperiment(shownSite);
+  const isDark = useIsDark();
+  const norm = siteReport(run, site)?.norm;
+  const top = run?.top.slice(0, SHOWN) ?? [];
+  const widest = Math.max(1e-9, ...top.map(({ probability }) => probability));
+  return (
+    <section className="next" aria-label="Next token">
+      <h2>
+        Next token{' '}
+        {run && run.lossPerToken.length > 0 && (
+          <small title="Mean of −ln p over the prompt’s tokens after the first">
+            loss on this prompt {number(average(run.lossPerToken))} nats
+          </small>
+        )}
+      </h2>
+      <ol>
+        {top.map(({ id, text, logit, probability }) => (
+          <li key={id} title={`id ${id}, logit ${number(logit)}`}>
+            <code>{visible(text)}</code>
+            <span className="bar-track">
+              <i
+                className={norm && bends(norm) ? 'morph' : 'morph plain'}
+                style={{
+                  width: `${(100 * probability) / widest}%`,
+                  background: norm ? normColor(norm, isDark) : undefined,
+                }}
+              />
+            </span>
+            <span>{percent(probability)}</span>
+          </li>
+        ))}
+      </ol>
+    </section>
+  );
+}

@@ -1,0 +1,22 @@
+import { useExperiment, useWires } from '../hooks.ts';
+
+/** What went wrong, why, and what to do. What was on the screen before stays usable. */
+export function ProblemBanner() {
+  const { session } = useWires();
+  const problem = useExperiment((state) => state.run.problem);
+  if (!problem) return null;
+  return (
+    <div className="problem" role="alert">
+      <div>
+        <strong>{problem.message}.</strong> <span>{problem.hint}</span>
+        {problem.cause && <small>{problem.cause}</small>}
+      </div>
+      <button type="button" onClick={() => void session.run()}>
+        Try again
+      </button>
+      <button type="button" className="quiet" aria-label="Dismiss" onClick={session.dismissProblem}>
+        ✕
+      </button>
+    </div>
+  );
+}

@@ -1,0 +1,58 @@
+import { normSpec } from '../../norm/registry.ts';
+import { shownSite, shownToken } from '../../store/store.ts';
+import { CurvePlot } from '../charts/CurvePlot.tsx';
+import { DriveHistogram } from '../charts/DriveHistogram.tsx';
+import { Badge } from '../controls/Badge.tsx';
+import { Formula } from '../controls/Formula.tsx';
+import { number, sitePhrase } from '../format.ts';
+import { useExperiment, useIsDark } from '../hooks.ts';
+import { siteReport, total } from '../statistics.ts';
+
+const GREEK: Record<string, string> = { alpha: 'α', shift: 's', b: 'b' };
+
+/** The hero: the norm's own input → output at one site, and how far its values reach into the bend. */
+export function Saturation() {
+  const run = useExperiment((state) => state.run.result);
+  const site = useExperiment(shownSite);
+  const token = useExperiment(shownToken);
+  const isDark = useIsDark();
+  const report = siteReport(run, site);
+  return (
+    <section className="saturation" aria-label="Saturation">
+      {run && report ? (
+        <>
+          <header>
+            <h2>
+              What {normSpec(report.norm).label} does{' '}
+              <small>{sitePhrase(report.site)}; every dot is a channel of a token</small>
+            </h2>
+            <Badge source={report.source} />
+            {report.isMeasured && <span className="badge">statistics of this prompt</span>}
+          </header>
+          <div className="formula-line">
+            <Formula tex={normSpec(report.norm).formula} />
+            <span className="scalars">
+              {Object.entries(report.scalars).map(([name, value]) => (
+                <span key={name}>
+                  {GREEK[name] ?? name} = <b>{number(value)}</b>
+                </span>
+              ))}
+            </span>
+            {total(report.tokens.nonfinite) > 0 && (
+              <b className="broken">
+                {total(report.tokens.nonfinite)} values here are NaN or Inf and are left out
+              </b>
+            )}
+          </div>
+          <CurvePlot report={report} tokens={run.tokens} token={token} isDark={isDark} />
+          <h2>
+            How far into the bend <small>histogram of {normSpec(report.norm).drive} over all tokens</small>
+          </h2>
+          <DriveHistogram report={report} isDark={isDark} />
+        </>
+      ) : (
+        <div className="placeholder">The curve of the norm appears here with the first run.</div>
+      )}
+    </section>
+  );
+}

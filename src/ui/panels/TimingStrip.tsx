@@ -1,0 +1,115 @@
+import type { Timings } from '../../bench/timings.ts';
+import type { Environment } from '../../engine/api.ts';
+import { adapterName } from '../../gpu/device.ts';
+import type { OpKind } from '../../model/program.ts';
+import { planSource } from '../../model/plan.ts';
+import { normSpec } from '../../norm/registry.ts';
+import { setView } from '../../store/store.ts';
+import { Badge, Tag } from '../controls/Badge.tsx';
+import { duration, percent } from '../format.ts';
+import { useExperiment, useWires } from '../hooks.ts';
+import { kindShares, stepMs } from '../timing.ts';
+import { TimingDetails } from './TimingDetails.tsx';
+
+const KIND_WORDS: Record<OpKind, string> = {
+  embed: 'embedding',
+  norm: 'norms',
+  matmul: 'matmuls',
+  attention: 'attention',
+  probe: 'probes',
+};
+
+/** One slim line: what a forward costs here and how much of it is normalization; the rest is a click away. */
+export function TimingStrip() {
+  const { store, session } = useWires();
+  const timings = useExperiment((state) => state.run.timings);
+  const progress = useExperiment((state) => state.run.timingProgress);
+  const environment = useExperiment((state) => state.run.environment);
+  const hasRun = useExperiment((state) => state.run.result !== null);
+  const isOpen = useExperiment((state) => state.view.isTimingOpen);
+  const shares = timings ? kindShares(timings) : [];
+  return (
+    <section className={`timings ${isOpen ? 'open' : ''}`} aria-label="Timings">
+      {isOpen && environment && <TimingDetails timings={timings} environment={environment} />}
+      <div className="strip">
+        <div className="stack" aria-hidden>
+          {shares.map(({ kind, share }) => (
+            <i
+              key={kind}
+              className={`kind ${kind}`}
+              style={{ width: `${100 * share}%` }}
+              title={`${KIND_WORDS[kind]} ${percent(share)}`}
+            />
+          ))}
+          {progress && !timings && (
+            <i className="kind waiting" style={{ width: `${(100 * progress.done) / progress.of}%` }} />
+          )}
+        </div>
+        {timings && environment ? (
+          <p className="verdict">
+            <Verdict timings={timings} environment={environment} />
+          </p>
+        ) : (
+          <p className="verdict soft">
+            {progress
+              ? 'Timing warm forwards without probes…'
+              : hasRun
+                ? 'Not timed yet'
+                : 'Timings appear after the first run'}
+          </p>
+        )}
+        {environment && (
+          <span className="adapter">
+            {environment.adapter.isFallback && (
+              <Tag
+                tone="warn"
+                about="This adapter is a program on the processor. Its results are right; its times say nothing of a GPU."
+              >
+                software adapter
+              </Tag>
+            )}
+            <small>{adapterName(environment.adapter)}</small>
+          </span>
+        )}
+        <button type="button" disabled={!hasRun || progress !== null} onClick={() => void session.measure()}>
+          Time again
+        </button>
+        <button
+          type="button"
+          aria-expanded={isOpen}
+          disabled={!environment}
+          onClick={() => setView(store, { isTimingOpen: !isOpen })}
+        >
+          {isOpen ? 'Close' : 'Details'}
+        </button>
+      </div>
+    </section>
+  );
+}
+
+function Verdict({ timings, environment }: { readonly timings: Timings; readonly environment: Environment }) {
+  const { representative, tokenCount, dispatches, plan } = timings;
+  const clock = representative.gpuMs ? 'gpu' : 'wall';
+  const { median, p10, p90, n } = (representative.gpuMs ?? representative.wallMs).summary;
+  const step = stepMs(environment, clock);
+  const norms = kindShares(timings).find(({ kind }) => kind === 'norm');
+  const names = [...new Set(Object.values(plan.sites).map(({ norm }) => normSpec(norm).label))];
+  return (
+    <>
+      <b>
+        {names.length > 2 ? `${names.length} norms` : names.join(' + ')}: {tokenCount}{' '}
+        {tokenCount === 1 ? 'token' : 'tokens'} in {duration(median, step)}
+      </b>{' '}
+      <span className="soft">
+        {clock === 'gpu' ? 'GPU' : 'wall'} time, p10–p90 {duration(p10, step)} to {duration(p90, step)}, n ={' '}
+        {n} · {dispatches} dispatches
+      </span>{' '}
+      {norms && (
+        <>
+          <i className="kind norm swatch" /> norms {percent(norms.share)}
+        </>
+      )}{' '}
+      <Badge source={planSource(plan)} />
+    </>
+  );
+}

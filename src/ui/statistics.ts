@@ -1,0 +1,114 @@
+// The per-token statistics that tokens and the heat map can be coloured by.
+import type { Run, SiteReport } from '../engine/api.ts';
+import type { TokenField } from '../kernel/probe.ts';
+import { normSpec } from '../norm/registry.ts';
+import type { Meaning } from './colors.ts';
+
+export type Statistic = {
+  readonly id: TokenField;
+  readonly label: string;
+  /** Where `u` is named, it is the site's own drive. */
+  readonly short: string;
+  readonly meaning: Meaning;
+  readonly about: string;
+};
+
+export const STATISTICS: readonly Statistic[] = [
+  {
+    id: 'std',
+    label: 'σ, spread',
+    short: 'σ',
+    meaning: 'magnitude',
+    about: 'Standard deviation of the token’s channels (biased).',
+  },
+  { id: 'mean', label: 'mean', short: 'mean', meaning: 'signed', about: 'Mean of the token’s channels.' },
+  {
+    id: 'rms',
+    label: 'root mean square',
+    short: 'rms',
+    meaning: 'magnitude',
+    about: 'Root mean square of the token’s channels.',
+  },
+  {
+    id: 'absMax',
+    label: 'largest |x|',
+    short: 'max |x|',
+    meaning: 'magnitude',
+    about: 'The largest magnitude among the channels.',
+  },
+  { id: 'min', label: 'smallest x', short: 'min', meaning: 'signed', about: 'The lowest channel.' },
+  { id: 'max', label: 'largest x', short: 'max', meaning: 'signed', about: 'The highest channel.' },
+  {
+    id: 'kurtosis',
+    label: 'excess kurtosis',
+    short: 'kurtosis',
+    meaning: 'signed',
+    about: 'How heavy the tails are; 0 for a normal distribution.',
+  },
+  {
+    id: 'over1',
+    label: 'share of |u| > 1',
+    short: '|u| > 1',
+    meaning: 'share',
+    about: 'Share of channels past the start of the bend.',
+  },
+  {
+    id: 'over2',
+    label: 'share of |u| > 2, saturated',
+    short: '|u| > 2',
+    meaning: 'share',
+    about: 'Share of channels where the curve is nearly flat.',
+  },
+  {
+    id: 'over3',
+    label: 'share of |u| > 3',
+    short: '|u| > 3',
+    meaning: 'share',
+    about: 'Share of channels where the curve is flat.',
+  },
+  {
+    id: 'slope',
+    label: 'mean slope left',
+    short: 'slope',
+    meaning: 'share',
+    about: 'Mean f′(u)/f′(0): 1 is the straight middle, 0 is flat.',
+  },
+  {
+    id: 'outRms',
+    label: 'output rms',
+    short: 'out rms',
+    meaning: 'magnitude',
+    about: 'Root mean square after γ and β.',
+  },
+  {
+    id: 'nonfinite',
+    label: 'NaN or Inf',
+    short: 'NaN',
+    meaning: 'magnitude',
+    about: 'Channels that are not finite, before or after the norm.',
+  },
+];
+
+const [FIRST] = STATISTICS;
+
+export function statistic(id: string): Statistic {
+  const found = STATISTICS.find((entry) => entry.id === id) ?? FIRST;
+  if (!found) throw new RangeError(`Cannot find statistic "${id}"`);
+  return found;
+}
+
+export const average = (values: ArrayLike<number>): number => {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i] ?? Number.NaN;
+  return sum / values.length;
+};
+
+export const total = (values: ArrayLike<number>): number => average(values) * values.length;
+
+/** The run's report of a site. */
+export const siteReport = (run: Run | null, siteId: string | null): SiteReport | undefined =>
+  run?.sites.find(({ site }) => site.id === siteId);
+
+/** Text with the site's own drive in place of u. */
+export const withDrive = (text: string, { norm }: SiteReport): string =>
+  text.replace(/\bu\b/, normSpec(norm).drive);

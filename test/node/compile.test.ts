@@ -1,0 +1,131 @@
+// Joining WGSL, and reading off it what the host must know: the parts of the compiler that need no GPU.
+import { describe, expect, test } from 'vitest';
+import { causalAttention, rotate, rotaryTable } from '../../src/kernel/attention.ts';
+import {
+  bindingsOf,
+  joinSources,
+  SHADER_NAMES,
+  shaderSource,
+  usedLibraries,
+} from '../../src/kernel/compile.ts';
+import type { KernelSpec } from '../../src/kernel/compile.ts';
+import { gather } from '../../src/kernel/embed.ts';
+import { matmul } from '../../src/kernel/matmul.ts';
+import { columnStatistics, normForward } from '../../src/kernel/norm.ts';
+import { histogramProbe, tokenProbe } from '../../src/kernel/probe.ts';
+import { NORM_IDS, thetaLayout } from '../../src/norm/registry.ts';
+
+const C = 6;
+const HEADS = { C: 8, H: 2, context: 16 };
+const bindings = (spec: KernelSpec): string[] =>
+  bindingsOf(joinSources(spec).code)
+    .map(({ group, binding, type, name }) => `${group}.${binding} ${type} ${name}`)
+    .toSorted();
+
+const NORM = ['0.0 read-only-storage x', '0.1 read-only-storage theta', '0.2 storage y', '0.3 uniform run'];
+const ATTENTION = [
+  '0.0 read-only-storage qkv',
+  '0.1 read-only-storage cache',
+  '0.2 storage y',
+  '0.3 uniform run',
+];
+const MATMUL = [
+  '0.0 read-only-storage x',
+  '0.1 read-only-storage w',
+  '0.2 read-only-storage bias',
+  '0.3 storage y',
+  '0.4 uniform run',
+];
+
+test.each<[string, KernelSpec, string[]]>([
+  ...NORM_IDS.map((id): [string, KernelSpec, string[]] => [id, normForward(id, C, 1e-5), NORM]),
+  ['rows', causalAttention('rows', HEADS), ATTENTION],
+  ['split', causalAttention('split', HEADS), ATTENTION],
+  ['plain f16', matmul('plain', { N: 4, K: 3, dtype: 'f16' }), MATMUL],
+  ['blocked f32', matmul('blocked', { N: 4, K: 3, dtype: 'f32' }), MATMUL],
+  [
+    'rotate',
+    rotate(HEADS, true),
+    ['0.0 storage qkv', '0.1 read-only-storage turn', '0.2 storage cache', '0.3 uniform run'],
+  ],
+  [
+    'columns',
+    columnStatistics('instancenorm', C),
+    ['0.0 read-only-storage x', '0.1 storage theta', '0.2 uniform run'],
+  ],
+  [
+    'gather',
+    gather(C, 'f16', false),
+    [
+      '0.0 read-only-storage tokens',
+      '0.1 read-only-storage w',
+      '0.2 read-only-storage wpe',
+      '0.3 read-only-storage scale',
+      '0.4 storage y',
+      '0.5 uniform run',
+    ],
+  ],
+  ...[tokenProbe, histogramProbe].map((probe): [string, KernelSpec, string[]] => [
+    probe.name,
+    probe('derf', C, 1e-5, 16),
+    [...NORM, '1.0 storage token_stats', '1.1 storage counts', '1.2 uniform site'],
+  ]),
+])('bindings of %s', (_name, spec, want) => {
+  expect(bindings(spec)).toEqual(want);
+});
+
+describe('joining', () => {
+  const spec = normForward('derf', C, 1e-5);
+  const { code, segments } = joinSources(spec);
+  const lines = code.split('\n');
+
+  test('libraries come first and once, then the files in their order', () => {
+    expect(segments.map(({ file }) => file)).toEqual([
+      'constants',
+      ...['run', 'pointwise', 'erf', 'gain'].map((lib) => `lib/${lib}.wgsl`),
+      ...['_io', 'derf', '_forward'].map((part) => `norm/${part}.wgsl`),
+    ]);
+  });
+
+  test('each segment starts at the first line of its file, so that a complaint finds its way back', () => {
+    for (const { file, start } of segments.slice(1)) {
+      const written = shaderSource(file.replace('.wgsl', '')).trimEnd().split('\n');
+      expect(lines.slice(start, start + written.length)).toEqual(written);
+    }
+  });
+
+  test('constants carry their WGSL type', () => {
+    const { offsets } = thetaLayout('derf', C);
+    expect(code).toContain(`const C = ${C}u;`);
+    expect(code).toContain('const EPS = f32(0.00001);');
+    expect(code).toContain(`const BETA = ${offsets['beta']}u;`);
+    expect(joinSources(rotate(HEADS, true)).code).toContain('const ROTARY = true;');
+  });
+
+  test('every constant that a spec gives has a name of its own', () => {
+    const names = lines.flatMap((line) => /^const (\w+)/.exec(line)?.[1] ?? []);
+    expect(new Set(names).size).toBe(names.length);
+  });
+});
+
+test.each([
+  ['//   uses:    run, tanh\n', ['run', 'tanh']],
+  ['// a: b\n//   uses:    row\nfn f() {}', ['row']],
+  ['// a: b\nfn uses() {}', []],
+  ['//   uses:\n', []],
+])('libraries named in %j', (source, want) => {
+  expect(usedLibraries(source)).toEqual(want);
+});
+
+test('a shader that does not exist is named', () => {
+  expect(SHADER_NAMES).toContain('norm/_io');
+  expect(() => shaderSource('norm/nope')).toThrow('shaders/norm/nope.wgsl does not exist');
+});
+
+test('rotary angles: position 0 turns nothing, pair 0 turns by the position, the last by position / θ^(1−2/D)', () => {
+  const table = rotaryTable(3, 4, 10_000);
+  expect([...table.subarray(0, 4)]).toEqual([1, 0, 1, 0]);
+  [Math.cos(2), Math.sin(2), Math.cos(0.02), Math.sin(0.02)].forEach((want, i) =>
+    expect(table[8 + i]).toBe(Math.fround(want)),
+  );
+});

@@ -1,0 +1,269 @@
+// What a visitor does, on the built page in Chromium.
+import { readFile } from 'node:fs/promises';
+import { AxeBuilder } from '@axe-core/playwright';
+import { csvParse } from 'd3-dsv';
+import type { Page } from 'playwright';
+import * as v from 'valibot';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { bends, NORM_IDS, NORMS, normSpec } from '../../src/norm/registry.ts';
+import type { NormId } from '../../src/norm/registry.ts';
+import { RunReceipt } from '../../src/receipt/schema.ts';
+import { after, openApp, settled, status } from './app.ts';
+import type { App } from './app.ts';
+import golden from '../golden/layernorm/golden.json' with { type: 'json' };
+
+const TWINS = new Set<NormId>(['none', 'layernorm', 'rmsnorm', 'batchnorm', 'dyt', 'derf']);
+const REGIONS = ['Tokens', 'Saturation', 'Token statistics', 'Next token', 'Timings'];
+
+let app: App;
+beforeAll(async () => {
+  app = await openApp();
+});
+afterAll(() => app.close());
+
+const radio = (page: Page, name: string) => page.getByRole('radio', { name, exact: true });
+const bar = (page: Page) => page.locator('.norm-bar');
+
+async function exported(page: Page, name: string): Promise<string> {
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    page.getByRole('button', { name }).click(),
+  ]);
+  return readFile(await download.path(), 'utf8');
+}
+const receipt = async (page: Page): Promise<RunReceipt> =>
+  v.parse(RunReceipt, JSON.parse(await exported(page, 'Export JSON')));
+
+describe('a first visit', () => {
+  it('runs the first prompt by itself, isolated, accessible, with a clean console', async () => {
+    const { page, complaints } = await app.visit();
+    await settled(page);
+    expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
+    for (const name of REGIONS)
+      await expect.poll(() => page.getByRole('region', { name }).isVisible()).toBe(true);
+    expect(await page.getByRole('textbox', { name: 'Prompt' }).inputValue()).toBe(
+      'Omeed likes to eat potatoes',
+    );
+    const labels = await page.getByRole('radiogroup', { name: 'Normalization' }).getByRole('radio').count();
+    expect(labels).toBe(NORM_IDS.length);
+    await page.getByRole('combobox', { name: 'Model' }).waitFor();
+    await page.getByRole('slider', { name: 'Alpha' }).waitFor();
+    await page.getByText('software adapter').waitFor();
+    const { violations } = await new AxeBuilder({ page }).analyze();
+    expect(
+      violations
+        .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+        .map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`),
+    ).toEqual([]);
+    expect(complaints).toEqual([]);
+  });
+});
+
+describe('the norm bar', () => {
+  it('runs every norm in both weight modes, told apart by a badge', async () => {
+    const { page, complaints } = await app.visit();
+    await settled(page);
+    const next = new Set<string>();
+    for (const mode of ['Twin', 'Raw swap'] as const) {
+      if (!(await radio(page, mode).isChecked())) await after(page, () => radio(page, mode).check());
+      for (const id of NORM_IDS) {
+        const { label } = NORMS[id];
+        if (mode === 'Twin' && !(await radio(page, 'Twin').isChecked()))
+          await after(page, () => radio(page, 'Twin').check());
+        if (!(await radio(page, label).isChecked())) await after(page, () => radio(page, label).check());
+        expect(await status(page).textContent(), label).toMatch(/^Ready/);
+        const isNative = mode === 'Twin' ? TWINS.has(id) : id === 'layernorm';
+        expect(await bar(page).locator('.badge').textContent()).toBe(isNative ? 'native' : 'raw swap');
+        expect(await radio(page, 'Raw swap').isChecked()).toBe(mode === 'Raw swap' || !isNative);
+        await page.getByRole('heading', { name: `What ${label} does` }).waitFor();
+        expect(await page.locator('.rail .site').count()).toBe(13);
+        if (!TWINS.has(id))
+          expect(await bar(page).textContent()).toContain(`No twin was trained with ${label}`);
+        next.add(
+          await page
+            .getByRole('region', { name: 'Next token' })
+            .locator('li')
+            .evaluateAll((items) => items.map((item) => item.getAttribute('title')).join()),
+        );
+      }
+    }
+    // 6 twins, 7 raw swaps of the LayerNorm twin; raw InstanceNorm and raw BatchNorm are the same operation.
+    expect(next.size).toBe(12);
+    expect(complaints).toEqual([]);
+  });
+
+  it('swaps at some sites only, and carries α', async () => {
+    const { page } = await app.visit();
+    await settled(page);
+    await after(page, () => radio(page, 'DyT').check());
+    const before = await receipt(page);
+    const slider = page.getByRole('slider', { name: 'Alpha' });
+    await after(page, () => slider.fill('1')); // log2: twice α
+    const twice = await receipt(page);
+    for (const [site, { scalars }] of Object.entries(twice.configuration.sites)) {
+      expect(scalars['alpha']).toBeCloseTo(2 * (before.configuration.sites[site]?.scalars['alpha'] ?? 0), 5);
+    }
+    await after(page, () => page.getByRole('button', { name: 'reset' }).click());
+    await after(page, () => radio(page, 'LayerNorm').check());
+    // LayerNorm on the LayerNorm twin is native also as a swap.
+    await radio(page, 'Raw swap').check();
+    await page.getByLabel('Sites').selectOption('mlp');
+    await page.getByLabel('Layers').selectOption('3');
+    await after(page, () => radio(page, 'DyT').check());
+    const { configuration } = await receipt(page);
+    const swapped = Object.entries(configuration.sites).filter(([, { source }]) => source === 'raw');
+    expect(swapped.map(([site, { norm }]) => [site, norm])).toEqual([['h.3.ln_2', 'dyt']]);
+    expect(configuration.source).toBe('raw');
+  });
+});
+
+describe('prompts', () => {
+  it.each([
+    ['', 1],
+    ['\u0000\u{1F409} 昔々 e\u0301 \uD800', null],
+    ['\n\n\n', null],
+  ])('runs %j', async (prompt, tokenCount) => {
+    const { page, complaints } = await app.visit();
+    await settled(page);
+    const box = page.getByRole('textbox', { name: 'Prompt' });
+    await box.fill(prompt);
+    await after(page, () => page.getByRole('button', { name: 'Run' }).click());
+    expect(await status(page).textContent()).toMatch(/^Ready/);
+    const { configuration } = await receipt(page);
+    if (tokenCount !== null) expect(configuration.tokens.length).toBe(tokenCount);
+    expect(await page.locator('.token').count()).toBe(configuration.tokens.length);
+    expect(complaints).toEqual([]);
+  });
+
+  it('takes 256 tokens, refuses more in words, and keeps the last result', async () => {
+    const { page } = await app.visit();
+    await settled(page);
+    const box = page.getByRole('textbox', { name: 'Prompt' });
+    await box.fill('the'.repeat(1) + ' the'.repeat(300));
+    await after(page, () => page.getByRole('button', { name: 'Run' }).click());
+    expect(await page.getByRole('alert').textContent()).toMatch(
+      /has \d+ tokens and the model's context is 256/,
+    );
+    expect(await page.locator('.token').count()).toBe(12);
+    await box.fill('the' + ' the'.repeat(255));
+    const count = page.locator('.prompt-foot').getByText('256 tokens of 256');
+    await count.waitFor();
+    await page.getByRole('button', { name: 'Run' }).click();
+    await expect.poll(() => page.locator('.token').count(), { timeout: 60_000 }).toBe(256);
+    // Probing and timing 256 tokens keeps the software adapter busy; the page must answer all the same.
+    const slowestMs = await page.evaluate(async () => {
+      let slowest = 0;
+      for (let i = 0; i < 40; i++) {
+        const startMs = performance.now();
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        slowest = Math.max(slowest, performance.now() - startMs - 10);
+      }
+      return slowest;
+    });
+    expect(slowestMs).toBeLessThan(100);
+    await page.getByRole('button', { name: 'Stop' }).click();
+    await settled(page);
+    expect(await page.getByRole('alert').count()).toBe(0);
+  });
+});
+
+describe('generating', () => {
+  it('streams the golden continuation at temperature 0 and stops when told', async () => {
+    const { page } = await app.visit();
+    await settled(page);
+    const p0 = golden.cases[0];
+    await page.getByLabel('Sampling').click();
+    await page.getByRole('spinbutton', { name: 'Temperature' }).fill('0');
+    await page.getByRole('spinbutton', { name: 'Tokens' }).fill(String(p0?.greedy.length));
+    await page.getByLabel('Sampling').click();
+    await after(page, () => page.getByRole('button', { name: 'Generate' }).click());
+    const text = page.getByRole('region', { name: 'Generated text' });
+    expect(await text.locator('.fresh').textContent()).toBe(p0?.greedyText);
+    expect((await receipt(page)).result.generated?.text).toBe(p0?.greedyText);
+
+    await page.getByLabel('Sampling').click();
+    await page.getByRole('spinbutton', { name: 'Tokens' }).fill('256');
+    await page.getByLabel('Sampling').click();
+    await page.getByRole('button', { name: 'Generate' }).click();
+    await text.getByText(/· [3-9] tokens ·/).waitFor();
+    await page.getByRole('button', { name: 'Stop' }).click();
+    await settled(page);
+    const count = Number(/· (\d+) tokens ·/.exec((await text.textContent()) ?? '')?.[1]);
+    expect(count).toBeGreaterThanOrEqual(3);
+    expect(count).toBeLessThan(244);
+  });
+
+  it('recomputes the prefix for a norm that is not causal', async () => {
+    const { page } = await app.visit();
+    await settled(page);
+    await after(page, () => radio(page, 'InstanceNorm').check());
+    await page.getByLabel('Sampling').click();
+    await page.getByRole('spinbutton', { name: 'Tokens' }).fill('4');
+    await page.getByLabel('Sampling').click();
+    await after(page, () => page.getByRole('button', { name: 'Generate' }).click());
+    await page.getByText('whole prefix recomputed at every token').waitFor();
+  });
+});
+
+describe('exports', () => {
+  it('writes JSON that holds to its schema and to the golden, and a CSV of the same numbers', async () => {
+    const { page } = await app.visit();
+    await settled(page);
+    const run = await receipt(page);
+    const p0 = golden.cases[0];
+    if (!p0) throw new Error('golden case p0 is missing');
+    expect(run.configuration.tokens.map(({ id }) => id)).toEqual(p0.tokens);
+    expect(run.result.next[0]?.id).toBe(p0.greedy[0]);
+    for (const [site, stats] of Object.entries(p0.sites)) {
+      stats.inStd.forEach((std, t) => expect(run.result.sites[site]?.tokens.std[t]).toBeCloseTo(std, 4));
+    }
+    expect(run.environment.adapter.isFallback).toBe(true);
+    expect(run.environment.isCrossOriginIsolated).toBe(true);
+    expect(run.timings.representative?.gpuMs?.samples.length).toBeGreaterThanOrEqual(5);
+    expect(run.timings.perOperation?.operations.length).toBe(run.timings.representative?.dispatches);
+    expect(run.timings.instrumented.dispatches).toBeGreaterThan(run.timings.representative?.dispatches ?? 0);
+    expect(run.timings.instrumented.readbackBytes).toBeLessThanOrEqual(1e6);
+    expect(run.memory.peakBytes).toBeGreaterThanOrEqual(run.memory.currentBytes);
+    const counted = run.configuration.tokens.length * 128;
+    for (const { drive, curve } of Object.values(run.result.sites)) {
+      expect(drive.counts.reduce((sum, n) => sum + n, 0)).toBe(counted);
+      expect(curve.counts.reduce((sum, n) => sum + n, 0)).toBe(counted);
+    }
+
+    const rows = csvParse(await exported(page, 'Export CSV'));
+    const std = rows.filter(
+      ({ table, site, name }) => table === 'token' && site === 'ln_f' && name === 'std',
+    );
+    expect(std.map(({ value }) => Number(value))).toEqual(run.result.sites['ln_f']?.tokens.std);
+    expect(rows.find(({ name }) => name === 'prompt')?.['value']).toBe(run.configuration.prompt);
+  });
+
+  it('names what a member’s drive is', async () => {
+    const { page } = await app.visit();
+    await settled(page);
+    await after(page, () => radio(page, 'Derf').check());
+    const { result } = await receipt(page);
+    for (const { drive } of Object.values(result.sites)) {
+      expect(drive).toMatchObject({ meaning: normSpec('derf').drive, isOwnFunction: bends('derf') });
+    }
+  });
+});
+
+describe('hovering', () => {
+  it('marks a token and a site everywhere, a click locks, Escape frees', async () => {
+    const { page } = await app.visit();
+    await settled(page);
+    const token = page.locator('.token').nth(8);
+    await token.hover();
+    await page.locator('.plot-note').waitFor();
+    expect(await page.locator('.heat .mark').count()).toBe(2);
+    await page.getByRole('button', { name: /layer 0, before attention/ }).hover();
+    await page.getByRole('heading', { name: /layer 0, before attention/ }).waitFor();
+    await token.click();
+    await page.mouse.move(2, 2);
+    expect(await token.getAttribute('aria-pressed')).toBe('true');
+    await page.locator('.plot-note').waitFor();
+    await page.keyboard.press('Escape');
+    await page.locator('.plot-note').waitFor({ state: 'detached' });
+  });
+});

@@ -1,0 +1,82 @@
+// The built app in a real browser: one server and one browser a test file.
+import { chromium } from 'playwright';
+import type { Browser, Page } from 'playwright';
+import { preview } from 'vite';
+import { BROWSER_FLAGS, findBrowser } from '../browser.mjs';
+
+export type App = {
+  readonly url: string;
+  /** A fresh visitor: no cache, no storage. What the console says that is no information is collected. */
+  readonly visit: (options?: {
+    readonly before?: (page: Page) => Promise<unknown>;
+    readonly width?: number;
+    readonly height?: number;
+  }) => Promise<{
+    readonly page: Page;
+    readonly complaints: string[];
+  }>;
+  readonly close: () => Promise<void>;
+};
+
+/** Serves dist under the name `host` and opens the browser with `flags`. */
+export async function openApp(flags: readonly string[] = BROWSER_FLAGS, host = 'localhost'): Promise<App> {
+  const server = await preview({
+    preview: { port: 0, open: false, allowedHosts: [host] },
+    logLevel: 'error',
+  });
+  const url = server.resolvedUrls?.local[0]?.replace('localhost', host);
+  if (!url) throw new Error('Cannot serve dist: vite gave no address');
+  const executablePath = findBrowser();
+  const browser: Browser = await chromium.launch({
+    args: [...flags],
+    ...(executablePath ? { executablePath } : {}),
+  });
+  return {
+    url,
+    visit: async ({ before, width = 1440, height = 900 } = {}) => {
+      const context = await browser.newContext({ viewport: { width, height }, acceptDownloads: true });
+      const page = await context.newPage();
+      const complaints: string[] = [];
+      page.on('console', (message) => {
+        if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
+      });
+      page.on('pageerror', (error) => complaints.push(error.message));
+      await before?.(page);
+      await page.goto(url);
+      return { page, complaints };
+    },
+    close: async () => {
+      await browser.close();
+      await server.close();
+    },
+  };
+}
+
+export const status = (page: Page) => page.getByRole('status');
+
+/** Waits until the run that was just asked for is done and timed. */
+export async function settled(page: Page): Promise<void> {
+  await page.waitForFunction(
+    () => /^(Ready|Stopped)/.test(document.querySelector('[role=status]')?.textContent ?? ''),
+    null,
+    { timeout: 120_000 },
+  );
+}
+
+/** Does `act`, waits until the page is busy with it, and until it is done. */
+export async function after(page: Page, act: () => Promise<unknown>): Promise<void> {
+  // Set before the act, so that a run too short to be seen by polling is seen all the same.
+  await page.evaluate(() => {
+    const element = document.querySelector('[role=status]');
+    if (!element) return;
+    document.documentElement.dataset['busy'] = 'no';
+    const observer = new MutationObserver(() => {
+      document.documentElement.dataset['busy'] = 'seen';
+      observer.disconnect();
+    });
+    observer.observe(element, { childList: true, characterData: true, subtree: true });
+  });
+  await act();
+  await page.waitForFunction(() => document.documentElement.dataset['busy'] === 'seen');
+  await settled(page);
+}

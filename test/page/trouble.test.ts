@@ -1,0 +1,122 @@
+// What bad things get: each its own message, and a way on.
+import { readFile } from 'node:fs/promises';
+import type { Page } from 'playwright';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { after, openApp, settled, status } from './app.ts';
+import type { App } from './app.ts';
+
+const WEIGHTS = '**/models/fairy-tale-gpt/dyt/model.safetensors';
+const alert = (page: Page) => page.getByRole('alert');
+const radio = (page: Page, name: string) => page.getByRole('radio', { name, exact: true });
+
+describe('with WebGPU', () => {
+  let app: App;
+  beforeAll(async () => {
+    app = await openApp();
+  });
+  afterAll(() => app.close());
+
+  it.each([
+    [
+      'cut short',
+      async (body: Buffer) => body.subarray(0, 1000),
+      /"dyt\/model.safetensors".*SHA-256.*1000 bytes/,
+    ],
+    [
+      'changed',
+      async (body: Buffer) => Buffer.concat([body.subarray(0, -4), Buffer.from([1, 2, 3, 4])]),
+      /"dyt\/model.safetensors".*SHA-256/,
+    ],
+  ])('says so when weights are %s, and keeps the model before usable', async (_how, damage, message) => {
+    const good = await readFile('public/models/fairy-tale-gpt/dyt/model.safetensors');
+    const { page } = await app.visit({
+      before: async (fresh) => {
+        const body = await damage(good);
+        await fresh.route(WEIGHTS, (route) =>
+          route.fulfill({ body, contentType: 'application/octet-stream' }),
+        );
+      },
+    });
+    await settled(page);
+    await after(page, () => radio(page, 'DyT').check());
+    await expect.poll(() => alert(page).textContent()).toMatch(message);
+    await page.getByRole('heading', { name: 'What LayerNorm does' }).waitFor();
+    await after(page, () => radio(page, 'LayerNorm').check());
+    expect(await status(page).textContent()).toMatch(/^Ready/);
+    expect(await alert(page).count()).toBe(0);
+    // The file is mended on the server: trying again fetches it anew.
+    await page.unroute(WEIGHTS);
+    await after(page, () => radio(page, 'DyT').check());
+    await page.getByRole('heading', { name: 'What DyT does' }).waitFor();
+  });
+
+  it('tells a missing file from a broken connection', async () => {
+    const { page } = await app.visit({
+      before: (fresh) => fresh.route(WEIGHTS, (route) => route.fulfill({ status: 404 })),
+    });
+    await settled(page);
+    await after(page, () => radio(page, 'DyT').check());
+    await expect.poll(() => alert(page).textContent()).toContain('the server answered 404');
+    await page.unroute(WEIGHTS);
+    await page.route(WEIGHTS, (route) => route.abort('connectionrefused'));
+    await after(page, () => page.getByRole('button', { name: 'Try again' }).click());
+    await expect.poll(() => alert(page).textContent()).toContain('Failed to fetch');
+  });
+
+  it('fetches weights once and then takes them from the cache', async () => {
+    const { page } = await app.visit();
+    await settled(page);
+    let fetched = 0;
+    page.on('request', (request) => {
+      if (request.url().endsWith('.safetensors')) fetched += 1;
+    });
+    await page.reload();
+    await settled(page);
+    expect(fetched).toBe(0);
+  });
+
+  it('says why when the device is lost during a run, and Run works again', async () => {
+    const { page } = await app.visit();
+    await settled(page);
+    await page.getByRole('button', { name: 'Details' }).click();
+    await page.getByLabel('Sampling').click();
+    await page.getByRole('spinbutton', { name: 'Tokens' }).fill('240');
+    await page.getByLabel('Sampling').click();
+    await page.getByRole('button', { name: 'Generate' }).click();
+    await page
+      .getByRole('region', { name: 'Generated text' })
+      .getByText(/· [2-9] tokens ·/)
+      .waitFor();
+    await page.getByRole('button', { name: 'Simulate device loss' }).click();
+    await expect
+      .poll(() => alert(page).textContent(), { timeout: 20_000 })
+      .toContain('the GPU device was lost');
+    await after(page, () => page.getByRole('button', { name: 'Run' }).click());
+    expect(await status(page).textContent()).toMatch(/^Ready/);
+    expect(await alert(page).count()).toBe(0);
+  });
+});
+
+const PLAIN_FLAGS = ['--no-sandbox', '--disable-background-networking'];
+
+describe.each([
+  // A page that is not secure has no WebGPU; neither has an old browser.
+  [
+    'no WebGPU',
+    [...PLAIN_FLAGS, '--host-resolver-rules=MAP insecure.test 127.0.0.1'],
+    'insecure.test',
+    'this browser has no WebGPU here',
+  ],
+  ['no adapter', PLAIN_FLAGS, 'localhost', 'offers no adapter'],
+] as const)('with %s', (_name, flags, host, message) => {
+  it('says what is missing and what to do', async () => {
+    const app = await openApp(flags, host);
+    try {
+      const { page } = await app.visit();
+      await settled(page);
+      await expect.poll(() => alert(page).textContent()).toContain(message);
+    } finally {
+      await app.close();
+    }
+  });
+});
