@@ -16,20 +16,21 @@ export class RemoteEngine implements Engine {
   readonly #port: Port<Command, Reply>;
   readonly #pending = new Map<number, Pending>();
   #lastId = 0;
+  #failure: Problem | undefined;
 
   constructor(port: Port<Command, Reply>) {
     this.#port = port;
     port.addEventListener('message', ({ data }) => this.#receive(data));
   }
 
-  /** Rejects everything under way: the other end is gone. */
+  /** Rejects everything under way and everything to come: the other end is gone. */
   fail(reason: string): void {
-    const problem = new Problem(
+    this.#failure = new Problem(
       'unexpected',
       `Cannot go on: the engine's worker stopped (${reason})`,
       'Reload the page.',
     );
-    for (const { reject } of this.#pending.values()) reject(problem);
+    for (const { reject } of this.#pending.values()) reject(this.#failure);
     this.#pending.clear();
   }
 
@@ -47,6 +48,7 @@ export class RemoteEngine implements Engine {
 
   #call<M extends Method>(method: M, args: readonly unknown[], options: Options = {}): Promise<Result<M>> {
     const { signal, ...rest } = options;
+    if (this.#failure) return Promise.reject(this.#failure);
     if (signal?.aborted) return Promise.reject(new DOMException('Aborted', 'AbortError'));
     const id = ++this.#lastId;
     const callbacks: Record<string, Callback> = {};

@@ -23,8 +23,8 @@ export function serveEngine(engine: Engine, port: Port<Reply, Command>): void {
     );
     const [options] = args.slice(-1);
     const given = typeof options === 'object' && options !== null && !Array.isArray(options) ? options : {};
-    const call: (...all: unknown[]) => Promise<unknown> = engine[method].bind(engine) as never;
     try {
+      const call: (...all: unknown[]) => Promise<unknown> = engine[method].bind(engine) as never;
       const value = await call(...args.slice(0, -1), { ...given, ...forward, signal: abort.signal });
       port.postMessage({ type: 'result', id, value }, transferables(value));
     } catch (thrown) {

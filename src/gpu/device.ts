@@ -54,6 +54,8 @@ const NEEDED_LIMITS = {
 
 const USED_FEATURES: readonly GPUFeatureName[] = ['timestamp-query', 'subgroups', 'shader-f16'];
 
+const LOSS_GRACE_MS = 500;
+const RELOAD_HINT = 'Reload the page; if it comes back, report it with this text.';
 const UPDATE_HINT =
   'Use a current Chrome, Edge or Safari 26, and open the page over https or as localhost: elsewhere browsers hide WebGPU.';
 
@@ -196,9 +198,17 @@ export class Gpu implements Disposable {
       if (this.#firstError) throw this.#firstError;
       return value;
     } catch (cause) {
-      // A mapping of a lost device is rejected just before `lost` resolves.
-      await new Promise((resolve) => setTimeout(resolve, 0));
-      throw this.#firstError ?? cause;
+      // A mapping on a lost device is rejected, as an AbortError, a little before `lost` resolves.
+      await Promise.race([this.lost, new Promise((resolve) => setTimeout(resolve, LOSS_GRACE_MS))]);
+      throw (
+        this.#firstError ??
+        new Problem(
+          'gpu',
+          `Cannot read from the GPU: ${cause instanceof Error ? cause.message : cause}`,
+          RELOAD_HINT,
+          cause,
+        )
+      );
     }
   }
 

@@ -28,8 +28,11 @@ export function lossPerToken(logits: Float32Array, tokens: ArrayLike<number>, V:
 
 export type Candidate = { readonly id: number; readonly logit: number; readonly probability: number };
 
-const ranked = (row: Float32Array): number[] =>
-  Array.from(row.keys()).sort((a, b) => (row[b] ?? 0) - (row[a] ?? 0) || a - b);
+/** Ids from the largest logit down; NaN last, ties to the lower id. */
+function ranked(row: Float32Array): number[] {
+  const value = (id: number): number => row[id] || (Number.isNaN(row[id]) ? -Infinity : 0);
+  return Array.from(row.keys()).sort((a, b) => (value(a) === value(b) ? a - b : value(b) - value(a)));
+}
 
 /** The `count` most likely next tokens of one row of logits [V], most likely first. */
 export function topTokens(row: Float32Array, count: number): Candidate[] {

@@ -45,8 +45,8 @@ export function checkTensors({ config, norm, file }: Checkpoint): void {
 /** One matrix on the GPU, at its stored width. */
 export type Matrix = { readonly buffer: GpuBuffer; readonly dtype: MatrixDtype };
 
-/** Rows padded to an even length, because kernels read values in pairs. */
-function padRows({ shape, dtype, bytes }: Tensor): Uint8Array {
+/** Bytes of a matrix with rows padded to an even length, because kernels read values in pairs. */
+export function padRows({ shape, dtype, bytes }: Tensor): Uint8Array {
   const [N = 1, K = 1] = shape;
   const width = dtype === 'F16' ? 2 : 4;
   if (K % 2 === 0) return bytes;

@@ -83,7 +83,7 @@ export const NORMS = {
   },
   batchnorm: {
     label: 'BatchNorm',
-    name: 'Batch normalization, running statistics',
+    name: 'Batch normalization',
     formula: String.raw`y = \gamma\,\frac{x-\mu_c}{\sqrt{\sigma_c^2+\epsilon}} + \beta`,
     paper: 'arXiv:1502.03167',
     year: 2015,
@@ -102,7 +102,7 @@ export const NORMS = {
   },
   instancenorm: {
     label: 'InstanceNorm',
-    name: 'Instance normalization over tokens',
+    name: 'Instance normalization',
     formula: String.raw`y = \gamma\,\frac{x-\mu_c}{\sqrt{\sigma_c^2+\epsilon}} + \beta,\quad \mu_c,\sigma_c\ \text{over this prompt}`,
     paper: 'arXiv:1607.08022',
     year: 2016,
@@ -149,7 +149,7 @@ export const NORMS = {
   },
   dyisru: {
     label: 'DyISRU',
-    name: 'Dynamic inverse square root unit',
+    name: 'Dynamic ISRU',
     formula: String.raw`y = \gamma\,\frac{x}{\sqrt{b + x^2}} + \beta`,
     paper: 'arXiv:2503.21708',
     year: 2025,

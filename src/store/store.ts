@@ -172,7 +172,7 @@ export function planOf(config: Config, sites: readonly Site[]): Plan {
 /** Puts `norm` at the sites in scope; where no twin was trained with it, that is a raw swap. */
 export function chooseNorm(store: Experiment, norm: NormId): void {
   const { config, run } = store.getState();
-  if (config.weights === 'twin' && run.info?.twins[norm]) return setConfig(store, { norm });
+  if (config.weights === 'twin' && (!run.info || run.info.twins[norm])) return setConfig(store, { norm });
   const sites = sitesInScope(
     run.loaded?.sites ?? [],
     config.weights === 'twin' ? DEFAULT_CONFIG.scope : config.scope,

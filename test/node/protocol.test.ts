@@ -149,7 +149,7 @@ describe('failing', () => {
     await expect(remote.model('m')).rejects.toMatchObject({ code: 'unexpected' });
   });
 
-  test('fail() rejects every call under way, and late answers are dropped', async () => {
+  test('fail() rejects every call under way and to come, and late answers are dropped', async () => {
     const speak: ((text: string) => void)[] = [];
     const remote = connect({
       generate: (_plan, _tokens, _sampling, options) =>
@@ -170,7 +170,8 @@ describe('failing', () => {
       });
     await vi.waitFor(() => expect(speak).toHaveLength(2));
     for (const say of speak) say('late');
-    await remote.tokenize('m', 'a round trip later');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await expect(remote.tokenize('m', 'later')).rejects.toMatchObject({ code: 'unexpected' });
     expect(onToken).not.toHaveBeenCalled();
   });
 });

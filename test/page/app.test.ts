@@ -75,7 +75,7 @@ describe('the norm bar', () => {
         const isNative = mode === 'Twin' ? TWINS.has(id) : id === 'layernorm';
         expect(await bar(page).locator('.badge').textContent()).toBe(isNative ? 'native' : 'raw swap');
         expect(await radio(page, 'Raw swap').isChecked()).toBe(mode === 'Raw swap' || !isNative);
-        await page.getByRole('heading', { name: `What ${label} does` }).waitFor();
+        await page.getByRole('heading', { name: `${NORMS[id].name} at work` }).waitFor();
         expect(await page.locator('.rail .site').count()).toBe(13);
         if (!TWINS.has(id))
           expect(await bar(page).textContent()).toContain(`No twin was trained with ${label}`);

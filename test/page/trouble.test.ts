@@ -40,14 +40,14 @@ describe('with WebGPU', () => {
     await settled(page);
     await after(page, () => radio(page, 'DyT').check());
     await expect.poll(() => alert(page).textContent()).toMatch(message);
-    await page.getByRole('heading', { name: 'What LayerNorm does' }).waitFor();
+    await page.getByRole('heading', { name: 'Layer normalization at work' }).waitFor();
     await after(page, () => radio(page, 'LayerNorm').check());
     expect(await status(page).textContent()).toMatch(/^Ready/);
     expect(await alert(page).count()).toBe(0);
     // The file is mended on the server: trying again fetches it anew.
     await page.unroute(WEIGHTS);
     await after(page, () => radio(page, 'DyT').check());
-    await page.getByRole('heading', { name: 'What DyT does' }).waitFor();
+    await page.getByRole('heading', { name: 'Dynamic Tanh at work' }).waitFor();
   });
 
   it('tells a missing file from a broken connection', async () => {

@@ -177,7 +177,9 @@ export function CurvePlot({ report, tokens, token, isDark }: Props) {
                     stroke={color}
                   />
                 ))}
-              {line && Number.isFinite(line.slope) && <path className="layernorm" d={segment(line, true)} />}
+              {line && Number.isFinite(line.slope) && (
+                <path className="reference-line" d={segment(line, true)} />
+              )}
             </g>
           </svg>
           {line && token !== null && (

@@ -55,6 +55,7 @@ export function NormBar() {
                 name="norm"
                 value={id}
                 checked={shown === id}
+                disabled={!isTrained && !sites}
                 onChange={() => chooseNorm(store, id)}
               />
               <i className="dot" aria-hidden />

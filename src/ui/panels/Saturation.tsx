@@ -23,7 +23,7 @@ export function Saturation() {
         <>
           <header>
             <h2>
-              What {normSpec(report.norm).label} does{' '}
+              {normSpec(report.norm).name} at work{' '}
               <small>{sitePhrase(report.site)}; every dot is a channel of a token</small>
             </h2>
             <Badge source={report.source} />
