@@ -213,3 +213,12 @@ describe('shaders', () => {
     expect(libraries.filter(({ source }) => usedLibraries(source).length)).toEqual([]);
   });
 });
+
+test.each(NORM_IDS)('the README has a row for %s', (id) => {
+  const { label, paper } = normSpec(id);
+  const row = readText('README.md')
+    .split('\n')
+    .map((line) => line.split('|').map((cell) => cell.trim()))
+    .find(([, name]) => name === label);
+  expect(row).toContain(paper);
+});
