@@ -5,7 +5,7 @@ import { RemoteEngine } from './engine/remote.ts';
 import EngineWorker from './engine/worker.ts?worker';
 import { problemData } from './problem.ts';
 import { createSession } from './store/session.ts';
-import { createExperiment, setRun } from './store/store.ts';
+import { createExperiment, setRun, setView, THEMES } from './store/store.ts';
 import { App } from './ui/App.tsx';
 import { Wiring } from './ui/hooks.ts';
 import './ui/styles.css';
@@ -30,4 +30,11 @@ if (root) {
     </StrictMode>,
   );
 }
+const THEME_KEY = 'normscope.theme';
+const saved = THEMES.find((theme) => theme === localStorage.getItem(THEME_KEY));
+if (saved) setView(store, { theme: saved });
+store.subscribe(({ view }, before) => {
+  if (view.theme !== before.view.theme) localStorage.setItem(THEME_KEY, view.theme);
+});
+
 void session.start();

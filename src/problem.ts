@@ -14,6 +14,7 @@ export const PROBLEM_CODES = [
   'network',
   'bad-file',
   'prompt-too-long',
+  'onnxruntime',
   'unexpected',
 ] as const;
 export type ProblemCode = (typeof PROBLEM_CODES)[number];

@@ -25,7 +25,7 @@ export type Timings = {
   readonly tokenCount: number;
   readonly dispatches: number;
   /** First forward of this measurement, before any warm-up. */
-  readonly coldMs: number;
+  readonly firstForwardMs: number;
   readonly warmups: number;
   readonly representative: {
     readonly tier: 'one pass, no probes';
@@ -78,7 +78,7 @@ export async function timeProgram(
   forward: (clock: GpuClock | null) => Promise<TimedForward>,
   onRound: (done: number, of: number) => void,
 ): Promise<Timings> {
-  const coldMs = (await forward(null)).wallMs;
+  const firstForwardMs = (await forward(null)).wallMs;
   for (let i = 0; i < WARMUPS; i++) await forward(null);
   const wall: number[] = [];
   const gpuMs: number[] = [];
@@ -113,7 +113,7 @@ export async function timeProgram(
     plan: program.plan,
     tokenCount,
     dispatches: program.ops.length,
-    coldMs,
+    firstForwardMs,
     warmups: WARMUPS,
     representative: {
       tier: 'one pass, no probes',

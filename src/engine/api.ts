@@ -5,8 +5,11 @@ import type { AdapterDescription, MemoryUse } from '../gpu/device.ts';
 import type { SiteStats } from '../kernel/probe.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import type { ParamSource, Plan, Site } from '../model/plan.ts';
+import type { Judgement } from '../onnx/judge.ts';
+import type { OnnxOptions } from '../onnx/write.ts';
 import type { Candidate, Sampling } from '../model/sample.ts';
 import type { NormId } from '../norm/registry.ts';
+import type { ProblemData } from '../problem.ts';
 
 /** The machine as the engine sees it. */
 export type Environment = {
@@ -110,6 +113,12 @@ export interface Engine {
     spec: TimingSpec,
     options?: Abortable & { onRound?: (done: number, of: number) => void },
   ): Promise<Timings>;
+  /** The plan's model as an ONNX file. */
+  exportOnnx(plan: Plan, options: OnnxOptions): Promise<Uint8Array>;
+  /** The same weights and tokens through onnxruntime and through this engine, compared. */
+  judge(plan: Plan, tokens: readonly number[], options?: Abortable): Promise<Judgement>;
+  /** Resolves with the reason when the device of now is lost. */
+  lost(): Promise<ProblemData>;
   /** Loses the device on purpose, so that recovery can be seen. */
   loseDevice(): Promise<void>;
   dispose(): Promise<void>;

@@ -65,14 +65,21 @@ export class Library {
       );
     }
     const totalBytes = twin.weights.sizeBytes;
-    const bytes = await fetchFile(
-      base,
-      twin.weights,
-      (loadedBytes) => onProgress({ loadedBytes, totalBytes }),
-      signal,
-    );
-    const checkpoint: Checkpoint = { config, norm, file: parseSafetensors(twin.weights.path, bytes) };
-    checkTensors(checkpoint);
+    const toCheckpoint = (bytes: Uint8Array): Checkpoint => {
+      const made = { config, norm, file: parseSafetensors(twin.weights.path, bytes) };
+      checkTensors(made);
+      return made;
+    };
+    const explain = (bytes: Uint8Array): string => {
+      try {
+        toCheckpoint(bytes);
+        return '';
+      } catch (thrown) {
+        return thrown instanceof Problem ? `. ${thrown.message}` : '';
+      }
+    };
+    const onBytes = (loadedBytes: number): void => onProgress({ loadedBytes, totalBytes });
+    const checkpoint = toCheckpoint(await fetchFile(base, twin.weights, onBytes, signal, explain));
     this.#checkpoints.set(weights, checkpoint);
     return checkpoint;
   }

@@ -43,6 +43,9 @@ export class RemoteEngine implements Engine {
     this.#call('generate', [plan, tokens, sampling], options);
   measure: Engine['measure'] = (plan, tokens, spec, options) =>
     this.#call('measure', [plan, tokens, spec], options);
+  exportOnnx: Engine['exportOnnx'] = (plan, options) => this.#call('exportOnnx', [plan, options]);
+  judge: Engine['judge'] = (plan, tokens, options) => this.#call('judge', [plan, tokens], options);
+  lost: Engine['lost'] = () => this.#call('lost', []);
   loseDevice: Engine['loseDevice'] = () => this.#call('loseDevice', []);
   dispose: Engine['dispose'] = () => this.#call('dispose', []);
 

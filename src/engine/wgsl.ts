@@ -10,11 +10,14 @@ import type { ModelInfo } from '../model/catalog.ts';
 import type { Plan } from '../model/plan.ts';
 import { Program, Workspace } from '../model/program.ts';
 import type { Mode } from '../model/program.ts';
+import type { Judgement } from '../onnx/judge.ts';
+import type { OnnxOptions } from '../onnx/write.ts';
 import { lossPerToken, randomFrom, sampleToken, topTokens } from '../model/sample.ts';
 import type { Sampling } from '../model/sample.ts';
 import { sitesOf, Weights } from '../model/weights.ts';
 import type { Checkpoint } from '../model/weights.ts';
-import { Problem } from '../problem.ts';
+import { Problem, problemData } from '../problem.ts';
+import type { ProblemData } from '../problem.ts';
 import { Library } from './library.ts';
 import type { Engine, Environment, Generation, Loaded, Run, SiteReport } from './api.ts';
 
@@ -120,6 +123,7 @@ export class WgslEngine implements Engine {
       signal?.throwIfAborted();
       const session = await this.#open();
       const { gpu, compiler } = session;
+      gpu.resetPeak();
       const compiledBefore = compiler.compiled;
       const startMs = performance.now();
       using program = await this.#program(session, plan, checkpoint, { kind: 'prefill', hasProbes: probes });
@@ -238,6 +242,62 @@ export class WgslEngine implements Engine {
         return timedForward(session.gpu, program, tokens, clock);
       });
     return await timeProgram(program, tokens.length, session, spec, forward, onRound);
+  }
+
+  async exportOnnx(plan: Plan, options: OnnxOptions): Promise<Uint8Array> {
+    const checkpoint = await this.#library.checkpoint(plan.weights);
+    const { info } = await this.#library.model(splitWeightsId(plan.weights).model);
+    const { writeOnnx } = await import('../onnx/write.ts');
+    return writeOnnx(checkpoint, plan, options, {
+      model: info.name,
+      description: info.description,
+      license: info.license,
+      sha256: info.twins[checkpoint.norm]?.weights.sha256 ?? '',
+      version: import.meta.env.APP_VERSION,
+    });
+  }
+
+  async judge(
+    plan: Plan,
+    given: readonly number[],
+    { signal }: Parameters<Engine['judge']>[2] = {},
+  ): Promise<Judgement> {
+    const checkpoint = await this.#library.checkpoint(plan.weights);
+    const tokens = checkTokens(given, checkpoint);
+    const V = checkpoint.config.vocab_size;
+    const [{ OrtSession }, { judge }, { tapName }] = await Promise.all([
+      import('../onnx/session.ts'),
+      import('../onnx/judge.ts'),
+      import('../onnx/write.ts'),
+    ]);
+    const file = await this.exportOnnx(plan, { weights: 'f32', hasTaps: true });
+    signal?.throwIfAborted();
+    await using session = await OrtSession.open(file);
+    signal?.throwIfAborted();
+    const theirs = await session.run(tokens);
+    const { logits } = await this.run(plan, tokens, { probes: false, ...(signal ? { signal } : {}) });
+    const captured = await this.#exclusive(async () => {
+      using program = await this.#program(await this.#open(), plan, checkpoint, {
+        kind: 'prefill',
+        hasProbes: false,
+      });
+      return await program.capture(tokens);
+    });
+    const empty = new Float32Array();
+    return judge(
+      session.engine,
+      { logits, site: (site, side) => captured.get(site)?.[side] ?? empty },
+      {
+        logits: theirs.get('logits') ?? empty,
+        site: (site, side) => theirs.get(tapName(site, side)) ?? empty,
+      },
+      sitesOf(checkpoint.config).map(({ id }) => id),
+      V,
+    );
+  }
+
+  async lost(): Promise<ProblemData> {
+    return problemData(await (await this.#open()).gpu.lost);
   }
 
   async loseDevice(): Promise<void> {

@@ -15,7 +15,7 @@ async function openCache(): Promise<Cache | undefined> {
 }
 
 export async function sha256(bytes: Uint8Array): Promise<string> {
-  const digest = await crypto.subtle.digest('SHA-256', bytes.slice().buffer);
+  const digest = await crypto.subtle.digest('SHA-256', new Uint8Array(bytes).buffer);
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
@@ -67,6 +67,8 @@ export async function fetchFile(
   file: FileRef,
   onBytes: (loadedBytes: number) => void = () => undefined,
   signal?: AbortSignal,
+  /** What else is wrong with bytes of the wrong hash, for the message. */
+  explain: (bytes: Uint8Array) => string = () => '',
 ): Promise<Uint8Array> {
   const url = new URL(file.path, base);
   const key = `${url.href}?sha256=${file.sha256}`;
@@ -89,10 +91,10 @@ export async function fetchFile(
         : `, and it has ${bytes.byteLength} bytes where ${file.sizeBytes} belong`;
     throw new Problem(
       'bad-file',
-      `Cannot use "${file.path}": its SHA-256 is ${hash.slice(0, 12)}… and should be ${file.sha256.slice(0, 12)}…${size}`,
+      `Cannot use "${file.path}": its SHA-256 is ${hash.slice(0, 12)}… and should be ${file.sha256.slice(0, 12)}…${size}${explain(bytes)}`,
       'The download was cut short or the file on the server was changed. Press Run to fetch it again; if it persists, deploy the file anew.',
     );
   }
-  await cache?.put(key, new Response(bytes.slice().buffer)).catch(() => undefined); // a full disk only costs the cache
+  await cache?.put(key, new Response(new Uint8Array(bytes).buffer)).catch(() => undefined); // a full disk only costs the cache
   return bytes;
 }

@@ -126,7 +126,7 @@ export function halfToFloat(bits: number): number {
 
 /** The values of an F32 or F16 tensor as float32. */
 export function toFloat32({ name, dtype, bytes }: Tensor): Float32Array {
-  const aligned = bytes.slice().buffer;
+  const aligned = new Uint8Array(bytes).buffer; // a copy: Buffer.slice would be a view
   if (dtype === 'F32') return new Float32Array(aligned);
   if (dtype === 'F16') return Float32Array.from(new Uint16Array(aligned), halfToFloat);
   throw new TypeError(`Cannot read tensor "${name}" as floats: its dtype is ${dtype}`);

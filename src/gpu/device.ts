@@ -195,21 +195,22 @@ export class Gpu implements Disposable {
   async settle<T>(work: Promise<T>): Promise<T> {
     try {
       const value = await work;
-      if (this.#firstError) throw this.#firstError;
-      return value;
+      if (!this.#firstError) return value;
     } catch (cause) {
       // A mapping on a lost device is rejected, as an AbortError, a little before `lost` resolves.
       await Promise.race([this.lost, new Promise((resolve) => setTimeout(resolve, LOSS_GRACE_MS))]);
-      throw (
-        this.#firstError ??
-        new Problem(
-          'gpu',
-          `Cannot read from the GPU: ${cause instanceof Error ? cause.message : cause}`,
-          RELOAD_HINT,
-          cause,
-        )
+      const why = cause instanceof Error ? cause.message : String(cause);
+      this.#firstError ??= new Problem(
+        'gpu',
+        `Cannot finish the work on the GPU: ${why}`,
+        RELOAD_HINT,
+        cause,
       );
     }
+    const problem = this.#firstError;
+    // Told once: the next call may go well. A lost device stays lost.
+    if (problem.code !== 'device-lost') this.#firstError = undefined;
+    throw problem;
   }
 
   done(): Promise<void> {

@@ -15,6 +15,7 @@ import { matmul, matmulBytes, matmulWorkgroups } from '../kernel/matmul.ts';
 import type { MatmulShape } from '../kernel/matmul.ts';
 import { COLUMN_LANES, columnStatistics, normForward } from '../kernel/norm.ts';
 import { countsBytes, histogramProbe, statsBytes, tokenProbe } from '../kernel/probe.ts';
+import type { AttentionStep, Composer, EmbedStep, LinearStep, NormStep } from './compose.ts';
 import { composeGpt } from './families/gpt.ts';
 import { resolveTheta, thetaScalars } from './plan.ts';
 import type { Plan, Site, Theta } from './plan.ts';
@@ -36,7 +37,13 @@ export type Op = {
   readonly bytes: (T: number, past: number) => number;
   readonly flops: (T: number, past: number) => number;
 };
-type CompiledOp = Op & { readonly kernel: Kernel; readonly groups: readonly GPUBindGroup[] };
+/** Where a site's input and output lie right after its operation. */
+type Tap = { readonly site: string; readonly x: GpuBuffer; readonly y: GpuBuffer };
+type CompiledOp = Op & {
+  readonly kernel: Kernel;
+  readonly groups: readonly GPUBindGroup[];
+  readonly tap: Tap | null;
+};
 
 /** `prefill` runs any number of tokens from an empty or filled cache; `decode` is tuned for one. */
 export type Mode = { readonly kind: 'prefill' | 'decode'; readonly hasProbes: boolean };
@@ -99,10 +106,14 @@ export class Workspace implements Disposable {
   }
 }
 
-type PendingOp = Op & { readonly spec: KernelSpec; readonly buffers: Readonly<Record<string, GpuBuffer>> };
+type PendingOp = Op & {
+  readonly spec: KernelSpec;
+  readonly buffers: Readonly<Record<string, GpuBuffer>>;
+  readonly tap: Tap | null;
+};
 
-/** What a family describes its forward with; buffers are named, shapes are per token. */
-export class Builder {
+/** Makes dispatches of a family's description. */
+class Builder implements Composer {
   readonly ops: PendingOp[] = [];
   readonly thetas = new Map<string, Theta>();
   readonly owned: GpuBuffer[] = [];
@@ -129,10 +140,7 @@ export class Builder {
   }
 
   /** tokens[T] → to[T, C]. */
-  embed(
-    label: string,
-    { table, positions, scale, to }: { table: string; positions?: string; scale?: string; to: string },
-  ): void {
+  embed(label: string, { table, positions, scale, to }: EmbedStep): void {
     const C = this.#config.n_embd;
     const { buffer, dtype } = this.#weights.matrix(table);
     this.#push(label, 'embed', gather(C, dtype, positions !== undefined), {
@@ -150,7 +158,7 @@ export class Builder {
   }
 
   /** from[T, C] → to[T, C] by the plan's member at this site, and its probes where the mode has them. */
-  norm(siteId: string, { from, to }: { from: string; to: string }): void {
+  norm(siteId: string, { from, to }: NormStep): void {
     const { n_embd: C, norm_eps: eps } = this.#config;
     const sitePlan = this.#plan.sites[siteId];
     if (!sitePlan)
@@ -173,6 +181,7 @@ export class Builder {
     }
     this.#push(siteId, 'norm', normForward(theta.norm, C, eps), {
       site: siteId,
+      tap: { site: siteId, x, y: buffers.y },
       buffers,
       workgroups: (T) => [T],
       bytes: (T) => 2 * T * C * 4 + thetaBytes,
@@ -206,7 +215,7 @@ export class Builder {
   }
 
   /** from[T, K] → to[T, N]: to = gelu?(from · wᵀ + b), or added to what is there. */
-  linear(label: string, shape: Omit<MatmulShape, 'dtype'> & { from: string; to: string }): void {
+  linear(label: string, shape: LinearStep): void {
     const { from, to, ...rest } = shape;
     const { buffer, dtype } = this.#weights.matrix(`${label}.weight`);
     const full: MatmulShape = { ...rest, dtype };
@@ -225,7 +234,7 @@ export class Builder {
   }
 
   /** from[T, 3C] → to[T, C], causal, over the layer's cache. */
-  attention(label: string, { layer, from, to }: { layer: number; from: string; to: string }): void {
+  attention(label: string, { layer, from, to }: AttentionStep): void {
     const { n_embd: C, n_head: H, position_embedding, rope_theta } = this.#config;
     const shape = { C, H, context: this.#space.rows };
     const qkv = this.#space.activation(from, 3 * C);
@@ -252,15 +261,17 @@ export class Builder {
     spec: KernelSpec,
     rest: Pick<Op, 'workgroups' | 'bytes' | 'flops'> & {
       site?: string;
+      tap?: Tap;
       buffers: Readonly<Record<string, GpuBuffer>>;
     },
   ): void {
-    const { site = null, buffers, ...counts } = rest;
+    const { site = null, tap = null, buffers, ...counts } = rest;
     this.ops.push({
       label,
       kind,
       site,
       block: this.block,
+      tap,
       spec,
       buffers: { ...buffers, run: this.#space.run },
       ...counts,
@@ -340,8 +351,7 @@ export class Program implements Disposable {
    */
   submit(tokens: ArrayLike<number>, past: number, clock?: GpuClock | null): number {
     const T = tokens.length;
-    this.#gpu.write(this.#space.activation('tokens', 1), Uint32Array.from(tokens));
-    this.#gpu.write(this.#space.run, Uint32Array.of(T, past));
+    this.#prepare(tokens, past);
     const encoder = this.#gpu.device.createCommandEncoder({ label: this.mode.kind });
     if (this.mode.hasProbes) encoder.clearBuffer(this.#space.probes('counts', 0).raw);
     const perOperation = clock && clock.capacity >= this.ops.length && this.ops.length > 1;
@@ -352,9 +362,7 @@ export class Program implements Disposable {
       if (perOperation)
         pass = encoder.beginComputePass({ label: op.label, timestampWrites: clock.around(index) });
       if (!pass) return;
-      pass.setPipeline(op.kernel.pipeline);
-      op.groups.forEach((group, at) => pass?.setBindGroup(at, group));
-      pass.dispatchWorkgroups(...op.workgroups(T));
+      this.#dispatch(pass, op, T);
       if (perOperation) pass.end();
     });
     if (!perOperation) pass?.end();
@@ -362,6 +370,45 @@ export class Program implements Disposable {
     clock?.resolve(encoder, passes);
     this.#gpu.device.queue.submit([encoder.finish()]);
     return passes;
+  }
+
+  /**
+   * One forward that keeps the input and the output of every site: [T, C] each. For comparing engines, not for
+   * timing: the pass is broken at every site.
+   */
+  async capture(
+    tokens: ArrayLike<number>,
+  ): Promise<Map<string, { readonly in: Float32Array; readonly out: Float32Array }>> {
+    const sizeBytes = tokens.length * this.#C * 4;
+    const taps = this.ops.flatMap(({ tap }) => (tap ? [tap] : []));
+    using kept = this.#gpu.buffer('captured', 'probes', 2 * taps.length * sizeBytes);
+    this.#prepare(tokens, 0);
+    const encoder = this.#gpu.device.createCommandEncoder({ label: 'capture' });
+    let at = 0;
+    for (const op of this.ops) {
+      const pass = encoder.beginComputePass();
+      this.#dispatch(pass, op, tokens.length);
+      pass.end();
+      for (const buffer of op.tap ? [op.tap.x, op.tap.y] : []) {
+        encoder.copyBufferToBuffer(buffer.raw, 0, kept.raw, at, sizeBytes);
+        at += sizeBytes;
+      }
+    }
+    this.#gpu.device.queue.submit([encoder.finish()]);
+    const bytes = await this.#gpu.read([{ buffer: kept, sizeBytes: 2 * taps.length * sizeBytes }]);
+    const part = (index: number): Float32Array => new Float32Array(bytes, index * sizeBytes, sizeBytes / 4);
+    return new Map(taps.map(({ site }, i) => [site, { in: part(2 * i), out: part(2 * i + 1) }]));
+  }
+
+  #prepare(tokens: ArrayLike<number>, past: number): void {
+    this.#gpu.write(this.#space.activation('tokens', 1), Uint32Array.from(tokens));
+    this.#gpu.write(this.#space.run, Uint32Array.of(tokens.length, past));
+  }
+
+  #dispatch(pass: GPUComputePassEncoder, op: CompiledOp, T: number): void {
+    pass.setPipeline(op.kernel.pipeline);
+    op.groups.forEach((group, index) => pass.setBindGroup(index, group));
+    pass.dispatchWorkgroups(...op.workgroups(T));
   }
 
   [Symbol.dispose](): void {

@@ -1,5 +1,7 @@
 // The norm family. An id is spelled here and nowhere else in src/: bars, links, plans, probes, exports and
 // colours loop over NORM_IDS. shaders/norm/<id>.wgsl holds the formula, reference.ts the float64 of it.
+import * as onnx from './onnx.ts';
+import type { OnnxRecipe } from './onnx.ts';
 import * as reference from './reference.ts';
 import type { Reference } from './reference.ts';
 
@@ -28,12 +30,15 @@ export type NormSpec = {
   readonly params: Readonly<Record<string, ParamSpec>>;
   /** How the alpha slider turns this member's gain: params[param] · m^power. */
   readonly gain?: { readonly param: string; readonly power: number };
+  /** For members over a token's channels: the straight line each token becomes. */
+  readonly line?: { readonly per: 'std' | 'rms'; readonly isCentred: boolean };
   /** What the histogram shows; members that do not bend share x/σ. */
   readonly drive: string;
   readonly color: { readonly light: string; readonly dark: string };
   /** One sentence for people who meet it for the first time. */
   readonly idea: string;
   readonly reference: Reference;
+  readonly onnx: OnnxRecipe;
 };
 
 const scalar = (tensor: string, value: number): ParamSpec => ({ size: 1, tensor, default: value });
@@ -54,6 +59,7 @@ export const NORMS = {
     color: { light: '#6f7680', dark: '#a3a9b2' },
     idea: 'Only the learnt scale and shift remain. Nothing holds the size of the activations.',
     reference: reference.none,
+    onnx: onnx.none,
   },
   layernorm: {
     label: 'LayerNorm',
@@ -62,11 +68,13 @@ export const NORMS = {
     paper: 'arXiv:1607.06450',
     year: 2016,
     over: 'token',
+    line: { per: 'std', isCentred: true },
     params: { gamma, beta },
     drive: STAND_IN,
     color: { light: '#0072B2', dark: '#4aa8e0' },
     idea: 'Each token is centred and scaled by its own mean and spread: a straight line per token.',
     reference: reference.layernorm,
+    onnx: onnx.layernorm,
   },
   rmsnorm: {
     label: 'RMSNorm',
@@ -75,11 +83,13 @@ export const NORMS = {
     paper: 'arXiv:1910.07467',
     year: 2019,
     over: 'token',
+    line: { per: 'rms', isCentred: false },
     params: { gamma, beta: { ...beta, isOptional: true } },
     drive: STAND_IN,
     color: { light: '#2f8fc4', dark: '#7cc4ee' },
     idea: 'Like LayerNorm without the centring: each token is divided by its root mean square.',
     reference: reference.rmsnorm,
+    onnx: onnx.rmsnorm,
   },
   batchnorm: {
     label: 'BatchNorm',
@@ -99,6 +109,7 @@ export const NORMS = {
     color: { light: '#00805d', dark: '#2fc39b' },
     idea: 'Each channel is centred and scaled by averages stored during training.',
     reference: reference.batchnorm,
+    onnx: onnx.batchnorm,
   },
   instancenorm: {
     label: 'InstanceNorm',
@@ -116,8 +127,9 @@ export const NORMS = {
     },
     drive: STAND_IN,
     color: { light: '#667a00', dark: '#b5c94a' },
-    idea: 'Each channel is scaled by its spread over the tokens of this prompt, later tokens included.',
+    idea: 'Each channel is scaled by its spread over this prompt’s tokens.',
     reference: reference.instancenorm,
+    onnx: onnx.instancenorm,
   },
   dyt: {
     label: 'DyT',
@@ -132,6 +144,7 @@ export const NORMS = {
     color: { light: '#c04e00', dark: '#f2813c' },
     idea: 'No statistic at all: every value goes through the same tanh, scaled by one learnt α.',
     reference: reference.dyt,
+    onnx: onnx.dyt,
   },
   derf: {
     label: 'Derf',
@@ -146,6 +159,7 @@ export const NORMS = {
     color: { light: '#b04a85', dark: '#e08fbd' },
     idea: 'DyT with the error function and a learnt shift s.',
     reference: reference.derf,
+    onnx: onnx.derf,
   },
   dyisru: {
     label: 'DyISRU',
@@ -160,6 +174,7 @@ export const NORMS = {
     color: { light: '#8f6a00', dark: '#dfb23f' },
     idea: 'The exact pointwise counterpart of RMSNorm; it bends later and softer than tanh.',
     reference: reference.dyisru,
+    onnx: onnx.dyisru,
   },
 } as const satisfies Record<string, NormSpec>;
 
@@ -172,6 +187,10 @@ export const isNormId = (id: string): id is NormId => Object.hasOwn(NORMS, id);
 
 /** The entry of a member, with the family's common type. */
 export const normSpec = (id: NormId): NormSpec => NORMS[id];
+
+/** Whether a member takes statistics over the prompt's tokens unless its weights bring them. */
+export const isMeasurable = (id: NormId): boolean =>
+  Object.values(normSpec(id).params).some(({ measured }) => measured !== undefined);
 
 /** A member whose function bends, so that saturation is its own and not a stand-in. */
 export const bends = (id: NormId): boolean => normSpec(id).reference.bend !== undefined;

@@ -99,7 +99,7 @@ function timingsOf(run: Run, timings: Timings | null): RunReceipt['timings'] {
         ? {
             tier: representative.tier,
             dispatches: timings.dispatches,
-            coldMs: timings.coldMs,
+            firstForwardMs: timings.firstForwardMs,
             warmups: timings.warmups,
             wallMs: samples(representative.wallMs),
             gpuMs: representative.gpuMs && samples(representative.gpuMs),
@@ -259,7 +259,7 @@ export function runCsv(receipt: RunReceipt): string {
   rows.push(['timing', '', '', '', '', 'instrumented wall', cell(timings.instrumented.wallMs), 'ms']);
   const { representative, perOperation } = timings;
   if (representative) {
-    rows.push(['timing', '', '', '', '', 'cold wall', cell(representative.coldMs), 'ms']);
+    rows.push(['timing', '', '', '', '', 'first forward wall', cell(representative.firstForwardMs), 'ms']);
     representative.wallMs.samples.forEach((value, i) =>
       rows.push(['timing', '', '', cell(i), '', 'wall', cell(value), 'ms']),
     );

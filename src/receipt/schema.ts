@@ -111,7 +111,7 @@ export const RunReceipt = v.strictObject({
       v.strictObject({
         tier: v.literal('one pass, no probes'),
         dispatches: count,
-        coldMs: v.number(),
+        firstForwardMs: v.number(),
         warmups: count,
         wallMs: Samples,
         gpuMs: v.nullable(Samples),

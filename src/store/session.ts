@@ -2,12 +2,26 @@
 // wins: a new one stops what is under way. What fails leaves the last good result standing.
 import type { Engine } from '../engine/api.ts';
 import { weightsId } from '../model/catalog.ts';
+import type { OnnxOptions } from '../onnx/write.ts';
 import type { Plan } from '../model/plan.ts';
 import { isAbort, Problem, problemData } from '../problem.ts';
-import { planOf, setRun } from './store.ts';
+import { isStale, planOf, samePlan, setRun, sitesThatSeeAhead } from './store.ts';
 import type { Config, Experiment } from './store.ts';
 
 const TIMING = { samples: 20, budgetMs: 1500 } as const;
+/** How long the page rests before onnxruntime is fetched and asked. */
+const IDLE_MS = 800;
+
+/** Waits, unless stopped. */
+function rest(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer);
+      reject(new DOMException('Aborted', 'AbortError'));
+    });
+  });
+}
 
 /** Fields of the config whose change asks for another run; a new prompt waits for Run. */
 const RUN_FIELDS: readonly (keyof Config)[] = ['model', 'weights', 'norm', 'base', 'swaps', 'alpha'];
@@ -18,6 +32,10 @@ export type Session = {
   readonly run: () => Promise<void>;
   readonly generate: () => Promise<void>;
   readonly measure: () => Promise<void>;
+  /** Asks onnxruntime about the shown run. */
+  readonly judge: () => Promise<void>;
+  /** The configured model as an ONNX file. */
+  readonly exportOnnx: (options: OnnxOptions) => Promise<Uint8Array | null>;
   readonly stop: () => void;
   readonly loseDevice: () => Promise<void>;
   readonly dismissProblem: () => void;
@@ -53,6 +71,7 @@ export function createSession(store: Experiment, engine: Engine): Session {
     const environment = await engine.environment();
     signal.throwIfAborted();
     setRun(store, { environment });
+    void watchLoss().catch(() => undefined); // a worker that died says so in every call
     const info = await engine.model(config.model);
     signal.throwIfAborted();
     setRun(store, { info }); // before the weights: if these are bad, others can still be chosen
@@ -85,18 +104,48 @@ export function createSession(store: Experiment, engine: Engine): Session {
     setRun(store, { timings });
   }
 
+  /** Weights that onnxruntime has already been asked about by itself. */
+  const judged = new Set<string>();
+
+  async function ask(plan: Plan, tokens: readonly number[], signal: AbortSignal): Promise<void> {
+    judged.add(plan.weights);
+    setRun(store, { phase: 'judging' });
+    const of = await engine.judge(plan, tokens, { signal });
+    signal.throwIfAborted();
+    setRun(store, { judgement: { plan, of } });
+  }
+
   const run = (): Promise<void> =>
     instead(async (signal) => {
       const { config, plan, tokens } = await prepare(signal);
       setRun(store, { phase: 'running' });
       const result = await engine.run(plan, tokens, { probes: true, signal });
       signal.throwIfAborted();
-      setRun(store, { result, resultPrompt: config.prompt, phase: 'idle' });
-      await time(
-        plan,
-        result.tokens.map(({ id }) => id),
-        signal,
-      );
+      const { generation } = store.getState().run;
+      const isContinued = generation?.prompt === config.prompt && samePlan(generation.plan, plan);
+      setRun(store, {
+        result,
+        resultPrompt: config.prompt,
+        resultAt: Date.now(),
+        generation: isContinued ? generation : null,
+        phase: 'idle',
+      });
+      const ids = result.tokens.map(({ id }) => id);
+      await time(plan, ids, signal);
+      if (judged.has(plan.weights)) return;
+      await rest(IDLE_MS, signal);
+      await ask(plan, ids, signal);
+    });
+
+  const judge = (): Promise<void> =>
+    instead(async (signal) => {
+      const { result } = store.getState().run;
+      if (result)
+        await ask(
+          result.plan,
+          result.tokens.map(({ id }) => id),
+          signal,
+        );
     });
 
   const measure = (): Promise<void> =>
@@ -114,7 +163,8 @@ export function createSession(store: Experiment, engine: Engine): Session {
     instead(async (signal) => {
       const { config, plan, tokens } = await prepare(signal);
       const { prompt, sampling } = config;
-      const generation = { prompt, plan, text: '', count: 0, isCached: true, elapsedMs: null };
+      const isCausal = sitesThatSeeAhead(plan).length === 0;
+      const generation = { prompt, plan, sampling, text: '', count: 0, isCached: isCausal, elapsedMs: null };
       setRun(store, { phase: 'generating', generation });
       const onToken = unlessAborted(signal, ({ text, index }: { text: string; index: number }) =>
         setRun(store, { generation: { ...generation, text, count: index + 1 } }),
@@ -124,7 +174,33 @@ export function createSession(store: Experiment, engine: Engine): Session {
         onToken,
       });
       setRun(store, { generation: { ...generation, text, count: ids.length, isCached, elapsedMs } });
+      // The figure is to show what was just generated with.
+      if (!signal.aborted && isStale(store.getState())) void run();
     });
+
+  async function exportOnnx(options: OnnxOptions): Promise<Uint8Array | null> {
+    const { config, run: state } = store.getState();
+    if (!state.loaded) return null;
+    try {
+      return await engine.exportOnnx(planOf(config, state.loaded.sites), options);
+    } catch (thrown) {
+      setRun(store, { problem: problemData(thrown) });
+      return null;
+    }
+  }
+
+  let isWatching = false;
+  /** Says so when the device goes while nothing runs; a run that is under way says it itself. */
+  async function watchLoss(): Promise<void> {
+    if (isWatching) return;
+    isWatching = true;
+    try {
+      const problem = await engine.lost();
+      if (store.getState().run.phase === 'idle') setRun(store, { problem });
+    } finally {
+      isWatching = false;
+    }
+  }
 
   function stop(): void {
     current?.abort();
@@ -154,6 +230,8 @@ export function createSession(store: Experiment, engine: Engine): Session {
     run,
     generate,
     measure,
+    judge,
+    exportOnnx,
     stop,
     loseDevice: () => engine.loseDevice(),
     dismissProblem: () => setRun(store, { problem: null }),

@@ -6,9 +6,10 @@ import type { Environment, Loaded, LoadProgress, Run } from '../engine/api.ts';
 import type { Token } from '../format/tokenizer.ts';
 import { FIRST_MODEL, trainedNorms, weightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
+import type { Judgement } from '../onnx/judge.ts';
 import type { Plan, Site, SiteKind } from '../model/plan.ts';
 import type { Sampling } from '../model/sample.ts';
-import { FIRST_NORM, normSpec } from '../norm/registry.ts';
+import { FIRST_NORM, isMeasurable, normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import type { ProblemData } from '../problem.ts';
 
@@ -54,12 +55,13 @@ export const DEFAULT_CONFIG: Config = {
   sampling: { temperature: 0.8, topK: 40, seed: 1, maxTokens: 60 },
 };
 
-export const PHASES = ['idle', 'loading', 'running', 'generating'] as const;
+export const PHASES = ['idle', 'loading', 'running', 'generating', 'judging'] as const;
 export type Phase = (typeof PHASES)[number];
 
 export type GenerationState = {
   readonly prompt: string;
   readonly plan: Plan;
+  readonly sampling: Sampling;
   readonly text: string;
   readonly count: number;
   readonly isCached: boolean;
@@ -75,11 +77,14 @@ export type RunState = {
   /** Tokens of the prompt as it stands in the box. */
   readonly promptTokens: readonly Token[];
   readonly result: Run | null;
-  /** The prompt that `result` ran. */
+  /** The prompt that `result` ran, and when. */
   readonly resultPrompt: string;
+  readonly resultAt: number;
   readonly generation: GenerationState | null;
   readonly timings: Timings | null;
   readonly timingProgress: { readonly done: number; readonly of: number } | null;
+  /** What onnxruntime said of a plan. */
+  readonly judgement: { readonly plan: Plan; readonly of: Judgement } | null;
   readonly problem: ProblemData | null;
 };
 
@@ -111,9 +116,11 @@ export const createExperiment = () =>
       promptTokens: [],
       result: null,
       resultPrompt: '',
+      resultAt: 0,
       generation: null,
       timings: null,
       timingProgress: null,
+      judgement: null,
       problem: null,
     },
     view: {
@@ -163,25 +170,39 @@ export function planOf(config: Config, sites: readonly Site[]): Plan {
     sites: Object.fromEntries(
       sites.map(({ id }) => {
         const norm = normAt(config, id);
-        return [id, { norm, source: norm === base ? 'twin' : 'raw', alphaScale: config.alpha }];
+        const alphaScale = normSpec(norm).gain ? config.alpha : 1;
+        return [id, { norm, source: norm === base ? 'twin' : 'raw', alphaScale }];
       }),
     ),
   };
 }
 
-/** Puts `norm` at the sites in scope; where no twin was trained with it, that is a raw swap. */
+export const samePlan = (a: Plan, b: Plan): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+/** The shown result is not what prompt and norm bar say now. */
+export function isStale({ config, run }: State): boolean {
+  const { result, resultPrompt, loaded } = run;
+  if (!result || !loaded) return false;
+  return resultPrompt !== config.prompt || !samePlan(result.plan, planOf(config, loaded.sites));
+}
+
+/** Sites whose statistics come from the prompt's own tokens, later ones included. */
+export const sitesThatSeeAhead = ({ sites }: Plan): string[] =>
+  Object.keys(sites).filter((id) => sites[id]?.source === 'raw' && isMeasurable(sites[id].norm));
+
+/** What multiplies α where it acts, or 1. */
+export const planAlpha = ({ sites }: Plan): number =>
+  Object.values(sites).find(({ alphaScale }) => alphaScale !== 1)?.alphaScale ?? 1;
+
+/** Puts `norm` at the sites in scope, or loads its twin; in twin mode a member without a twin is not to be had. */
 export function chooseNorm(store: Experiment, norm: NormId): void {
   const { config, run } = store.getState();
-  if (config.weights === 'twin' && (!run.info || run.info.twins[norm])) return setConfig(store, { norm });
-  const sites = sitesInScope(
-    run.loaded?.sites ?? [],
-    config.weights === 'twin' ? DEFAULT_CONFIG.scope : config.scope,
-  );
-  const swaps = config.weights === 'twin' ? {} : config.swaps;
-  setConfig(store, {
-    weights: 'raw',
-    swaps: { ...swaps, ...Object.fromEntries(sites.map(({ id }) => [id, norm])) },
-  });
+  if (config.weights === 'twin') {
+    if (!run.info || run.info.twins[norm]) setConfig(store, { norm });
+    return;
+  }
+  const sites = sitesInScope(run.loaded?.sites ?? [], config.scope);
+  setConfig(store, { swaps: { ...config.swaps, ...Object.fromEntries(sites.map(({ id }) => [id, norm])) } });
 }
 
 export function chooseWeights(store: Experiment, weights: WeightsMode): void {

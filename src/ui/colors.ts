@@ -1,17 +1,20 @@
 // One place for colour: members have theirs in the registry; values have three maps, each with one meaning.
-import { lab } from 'd3-color';
+import { rgb } from 'd3-color';
 import { interpolateLab, piecewise } from 'd3-interpolate';
 import { interpolateCividis } from 'd3-scale-chromatic';
 import { normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 
-/** `magnitude`: cividis from 0 up. `signed`: blue to orange around 0. `share`: the warm tint of saturation, 0 to 1. */
-export type Meaning = 'magnitude' | 'signed' | 'share';
+/**
+ * `magnitude`: cividis from 0 up. `signed`: blue to orange around 0. `share`: the warm tint of saturation, 0 to 1;
+ * `rest`: what saturation has left, so the same tint the other way round.
+ */
+export type Meaning = 'magnitude' | 'signed' | 'share' | 'rest';
 
 export const normColor = (id: NormId, isDark: boolean): string =>
   normSpec(id).color[isDark ? 'dark' : 'light'];
 
-const MAPS: Record<'light' | 'dark', Record<Meaning, (t: number) => string>> = {
+const MAPS: Record<'light' | 'dark', Record<Exclude<Meaning, 'rest'>, (t: number) => string>> = {
   light: {
     magnitude: (t) => interpolateCividis(0.12 + 0.88 * t),
     signed: piecewise(interpolateLab, ['#1f5f9e', '#8fb4d6', '#f1eee6', '#e8ac74', '#b85500']),
@@ -37,14 +40,17 @@ export function valueScale(
     min = Math.min(min, value);
     max = Math.max(max, value);
   }
-  const widest = Math.max(Math.abs(min), Math.abs(max), 1e-30);
-  const [low, high] =
-    meaning === 'share'
-      ? [0, 1]
-      : meaning === 'signed'
-        ? [-widest, widest]
-        : [Math.min(0, min), Math.max(max, 1e-30)];
-  const map = MAPS[isDark ? 'dark' : 'light'][meaning];
+  if (min > max) [min, max] = [0, 0]; // nothing finite
+  const widest = Math.max(Math.abs(min), Math.abs(max)) || 1;
+  const spans: Record<Meaning, readonly [number, number]> = {
+    share: [0, 1],
+    rest: [0, 1],
+    signed: [-widest, widest],
+    magnitude: [Math.min(0, min), max > 0 ? max : 1],
+  };
+  const [low, high] = spans[meaning];
+  const maps = MAPS[isDark ? 'dark' : 'light'];
+  const map = meaning === 'rest' ? (t: number) => maps.share(1 - t) : maps[meaning];
   return {
     low,
     high,
@@ -53,5 +59,14 @@ export function valueScale(
   };
 }
 
-/** Ink that can be read on `color`. */
-export const inkOn = (color: string): string => (lab(color).l > 58 ? '#14161a' : '#ffffff');
+/** Relative luminance. WCAG 2.2. */
+function luminance(color: string): number {
+  const { r, g, b } = rgb(color);
+  const [red = 0, green = 0, blue = 0] = [r, g, b].map((c) =>
+    c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4,
+  );
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+}
+
+/** Black or white, whichever contrasts more with `color`. */
+export const inkOn = (color: string): string => (luminance(color) > 0.179 ? '#000000' : '#ffffff');

@@ -1,6 +1,9 @@
 // Files out of the page.
 import { runCsv, runReceipt } from '../receipt/run.ts';
+import { samePlan } from '../store/store.ts';
 import type { State } from '../store/store.ts';
+import type { Session } from '../store/session.ts';
+import type { OnnxOptions } from '../onnx/write.ts';
 
 type UserAgentData = {
   readonly brands: readonly { readonly brand: string; readonly version: string }[];
@@ -19,17 +22,16 @@ function browserOf(): Parameters<typeof runReceipt>[0]['browser'] {
 }
 
 function receiptOf({ config, run }: State): ReturnType<typeof runReceipt> | null {
-  const { environment, info, result, resultPrompt, timings, generation } = run;
+  const { environment, info, result, resultPrompt, resultAt, timings, generation } = run;
   if (!environment || !info || !result) return null;
-  const isSame =
-    generation?.prompt === resultPrompt && JSON.stringify(generation.plan) === JSON.stringify(result.plan);
+  const isSame = generation?.prompt === resultPrompt && samePlan(generation.plan, result.plan);
   return runReceipt({
     environment,
     browser: browserOf(),
     info,
     run: result,
     prompt: resultPrompt,
-    sampling: config.sampling,
+    sampling: isSame && generation ? generation.sampling : config.sampling,
     timings,
     generated:
       isSame && generation
@@ -41,12 +43,14 @@ function receiptOf({ config, run }: State): ReturnType<typeof runReceipt> | null
             elapsedMs: generation.elapsedMs,
           }
         : null,
-    createdAt: new Date(),
+    createdAt: new Date(resultAt),
   });
 }
 
-function download(name: string, type: string, text: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type }));
+function download(name: string, type: string, content: string | Uint8Array): void {
+  const url = URL.createObjectURL(
+    new Blob([typeof content === 'string' ? content : new Uint8Array(content)], { type }),
+  );
   const link = document.createElement('a');
   link.href = url;
   link.download = name;
@@ -62,6 +66,21 @@ const EXPORTS = {
   csv: { type: 'text/csv', write: runCsv },
 } as const;
 export type ExportFormat = keyof typeof EXPORTS;
+
+/** Saves the configured model as ONNX. */
+export async function exportOnnx(session: Session, state: State, options: OnnxOptions): Promise<void> {
+  const file = await session.exportOnnx(options);
+  if (!file) return;
+  const { model, weights, norm, base } = state.config;
+  const suffix = [options.weights, options.isFolded ? 'folded' : '', options.hasPast ? 'with-past' : '']
+    .filter(Boolean)
+    .join('-');
+  download(
+    `${model}-${weights === 'twin' ? norm : `${base}-swap`}-${suffix}.onnx`,
+    'application/octet-stream',
+    file,
+  );
+}
 
 /** Saves the shown run; does nothing while there is none. */
 export function exportRun(state: State, format: ExportFormat): void {

@@ -2,7 +2,9 @@
 import type { Run, SiteReport } from '../engine/api.ts';
 import type { TokenField } from '../kernel/probe.ts';
 import { normSpec } from '../norm/registry.ts';
+import { valueScale } from './colors.ts';
 import type { Meaning } from './colors.ts';
+import { number, percent } from './format.ts';
 
 export type Statistic = {
   readonly id: TokenField;
@@ -54,23 +56,23 @@ export const STATISTICS: readonly Statistic[] = [
   },
   {
     id: 'over2',
-    label: 'share of |u| > 2, saturated',
+    label: 'share of |u| > 2',
     short: '|u| > 2',
     meaning: 'share',
-    about: 'Share of channels where the curve is nearly flat.',
+    about: 'Share of channels where a tanh is nearly flat.',
   },
   {
     id: 'over3',
     label: 'share of |u| > 3',
     short: '|u| > 3',
     meaning: 'share',
-    about: 'Share of channels where the curve is flat.',
+    about: 'Share of channels where a tanh is flat.',
   },
   {
     id: 'slope',
     label: 'mean slope left',
     short: 'slope',
-    meaning: 'share',
+    meaning: 'rest',
     about: 'Mean f′(u)/f′(0): 1 is the straight middle, 0 is flat.',
   },
   {
@@ -104,6 +106,22 @@ export const average = (values: ArrayLike<number>): number => {
 };
 
 export const total = (values: ArrayLike<number>): number => average(values) * values.length;
+
+/** A value of a statistic in words. */
+export const showValue = ({ meaning }: Statistic, value: number, digits = 3): string =>
+  meaning === 'share' || meaning === 'rest' ? percent(value) : number(value, digits);
+
+/** The statistic's scale over every site and token of a run: strip and map are coloured alike. */
+export const runScale = (
+  run: Run,
+  { id, meaning }: Statistic,
+  isDark: boolean,
+): ReturnType<typeof valueScale> =>
+  valueScale(
+    meaning,
+    run.sites.flatMap(({ tokens }) => Array.from(tokens[id])),
+    isDark,
+  );
 
 /** The run's report of a site. */
 export const siteReport = (run: Run | null, siteId: string | null): SiteReport | undefined =>

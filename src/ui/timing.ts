@@ -3,19 +3,28 @@ import type { Timings } from '../bench/timings.ts';
 import type { Environment } from '../engine/api.ts';
 import { OP_KINDS } from '../model/program.ts';
 import type { OpKind } from '../model/program.ts';
+import { average } from './statistics.ts';
 
 /** Finest step, in milliseconds, that a duration of this tier may be printed with. */
 export function stepMs({ timer }: Environment, clock: 'gpu' | 'wall'): number {
   return clock === 'gpu' ? (timer.quantumNs ?? 0) / 1e6 : timer.wallStepMs;
 }
 
-/** Share of the GPU time a kind of operation takes, from the per-operation tier. */
-export function kindShares(timings: Timings): { kind: OpKind; us: number; share: number }[] {
+/**
+ * Share of the per-operation GPU time that each kind of operation takes. Means, not medians: they stay unbiased on a
+ * coarse clock. null where the whole is too short for this clock to share out.
+ */
+export function kindShares(
+  timings: Timings,
+  { timer }: Environment,
+): { kind: OpKind; share: number }[] | null {
   const operations = timings.perOperation?.operations ?? [];
   const sums = OP_KINDS.map((kind) => ({
     kind,
-    us: operations.reduce((sum, op) => (op.kind === kind ? sum + op.summaryUs.median : sum), 0),
-  }));
+    us: operations.reduce((sum, op) => (op.kind === kind ? sum + average(op.samplesUs) : sum), 0),
+  })).filter(({ us }) => us > 0);
   const all = sums.reduce((sum, { us }) => sum + us, 0);
-  return sums.filter(({ us }) => us > 0).map(({ kind, us }) => ({ kind, us, share: us / all }));
+  const stepsNeeded = 20;
+  if (all * 1000 < stepsNeeded * (timer.quantumNs ?? 0)) return null;
+  return sums.map(({ kind, us }) => ({ kind, share: us / all }));
 }

@@ -73,7 +73,7 @@ function expected(id: NormId, { x, T, C }: NormCase, params: ReturnType<typeof n
   const { bend, core } = normSpec(id).reference;
   const cores = core(Float64Array.from(x), C, params, EPS);
   const outputs = referenceForward(id, { name: '', x, T, C }, params, EPS);
-  const drive = new Array<number>(DRIVE.bins + 2).fill(0);
+  const drive = Array.from({ length: DRIVE.bins + 2 }, () => 0);
   const rows = Array.from({ length: T }, (_, t) => {
     const row = Array.from(x.subarray(t * C, (t + 1) * C));
     const mean = row.reduce((sum, v) => sum + v, 0) / C;

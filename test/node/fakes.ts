@@ -100,7 +100,7 @@ export const timingsOf = (plan: Plan): Awaited<ReturnType<Engine['measure']>> =>
   plan,
   tokenCount: 2,
   dispatches: 1,
-  coldMs: 9,
+  firstForwardMs: 9,
   warmups: 3,
   representative: { tier: 'one pass, no probes', wallMs: samples, gpuMs, bytes: 4e6, flops: 10 },
   perOperation: {
@@ -120,6 +120,17 @@ export const timingsOf = (plan: Plan): Awaited<ReturnType<Engine['measure']>> =>
   },
 });
 
+export const judgementOf = (tokenCount: number): Awaited<ReturnType<Engine['judge']>> => ({
+  engine: 'a fake',
+  light: 'green',
+  maxAbsLogit: 0,
+  tolerance: 2e-4,
+  maxKl: 0,
+  topAgreement: 1,
+  firstDifference: null,
+  tokenCount,
+});
+
 /** An engine that answers at once; a token is a character. Give it other methods to make it slow, wrong or full. */
 export function fakeEngine(methods: Partial<Engine> = {}): Engine {
   return {
@@ -128,6 +139,9 @@ export function fakeEngine(methods: Partial<Engine> = {}): Engine {
     load: async (weights) => loadedOf(weights),
     tokenize: async (_model, text) => Array.from(text, (char) => ({ id: char.length, text: char })),
     run: async (plan, tokens) => runOf(plan, tokens),
+    exportOnnx: async () => new Uint8Array(),
+    judge: async (_plan, tokens) => judgementOf(tokens.length),
+    lost: () => new Promise(() => undefined),
     generate: async () => ({ ids: [1, 2], text: 'ab', isCached: true, elapsedMs: 1 }),
     measure: async (plan) => timingsOf(plan),
     loseDevice: async () => undefined,

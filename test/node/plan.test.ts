@@ -10,15 +10,17 @@ import {
   createExperiment,
   DEFAULT_CONFIG,
   hasGain,
+  isStale,
   normAt,
   planOf,
   setConfig,
   setRun,
   shownNorm,
   sitesInScope,
+  sitesThatSeeAhead,
 } from '../../src/store/store.ts';
 import type { Experiment } from '../../src/store/store.ts';
-import { INFO, loadedOf, SITES } from './fakes.ts';
+import { INFO, loadedOf, runOf, SITES } from './fakes.ts';
 
 const C = 3;
 type Tensors = Readonly<Record<string, readonly number[]>>;
@@ -175,12 +177,14 @@ describe('what the norm bar does', () => {
   });
 
   test.each(['instancenorm', 'dyisru'] as const)(
-    '%s has no twin and becomes a raw swap on the base',
+    '%s has no twin: not to be had in twin mode, a raw swap on the base in the other',
     (id) => {
       const store = loaded();
       chooseNorm(store, 'dyt');
       chooseNorm(store, id);
-      expect(store.getState().config.weights).toBe('raw');
+      expect(store.getState().config).toMatchObject({ weights: 'twin', norm: 'dyt' });
+      chooseWeights(store, 'raw');
+      chooseNorm(store, id);
       expect(plan(store).weights).toBe('fairy-tale-gpt/layernorm');
       expect(norms(store)).toEqual(SITES.map(() => id));
       expect(planSource(plan(store))).toBe('raw');
@@ -255,12 +259,28 @@ describe('what the norm bar does', () => {
     expect(planSource(plan(store))).toBe('twin');
   });
 
-  test('alpha goes to every site, and the slider is live only where a member has a gain', () => {
+  test('alpha goes to every site whose member has a gain, and only there is the slider live', () => {
     const store = loaded();
+    const scales = (): number[] => Object.values(plan(store).sites).map(({ alphaScale }) => alphaScale);
     setConfig(store, { alpha: 2.5 });
-    expect(Object.values(plan(store).sites).every(({ alphaScale }) => alphaScale === 2.5)).toBe(true);
+    expect(scales().every((scale) => scale === 1)).toBe(true);
     expect(hasGain(store.getState().config, SITES)).toBe(false);
     chooseNorm(store, 'derf');
     expect(hasGain(store.getState().config, SITES)).toBe(true);
+    expect(scales().every((scale) => scale === 2.5)).toBe(true);
+  });
+
+  test('says which sites see ahead, and when the result is stale', () => {
+    const store = loaded();
+    expect(sitesThatSeeAhead(plan(store))).toEqual([]);
+    chooseNorm(store, 'batchnorm');
+    expect(sitesThatSeeAhead(plan(store))).toEqual([]); // a twin brings its statistics
+    chooseWeights(store, 'raw');
+    expect(sitesThatSeeAhead(plan(store))).toEqual(SITES.map(({ id }) => id));
+    expect(isStale(store.getState())).toBe(false); // nothing is shown yet
+    setRun(store, { result: runOf(plan(store), []), resultPrompt: store.getState().config.prompt });
+    expect(isStale(store.getState())).toBe(false);
+    chooseNorm(store, 'rmsnorm');
+    expect(isStale(store.getState())).toBe(true);
   });
 });

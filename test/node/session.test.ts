@@ -205,9 +205,9 @@ test('once started, the session follows the config: norms run, a prompt is only 
   setConfig(store, { prompt: 'abcd' });
   await vi.waitFor(() => expect(state().promptTokens).toHaveLength(4));
   expect(run).toHaveBeenCalledTimes(1);
-  chooseNorm(store, 'instancenorm');
+  chooseNorm(store, 'derf');
   await vi.waitFor(() => expect(run).toHaveBeenCalledTimes(2));
-  expect(run.mock.lastCall?.[0].weights).toBe('fairy-tale-gpt/layernorm');
+  expect(run.mock.lastCall?.[0].weights).toBe('fairy-tale-gpt/derf');
   expect(run.mock.lastCall?.[1]).toHaveLength(4);
   await vi.waitFor(() => expect(state()).toMatchObject({ phase: 'idle', timingProgress: null }));
 });

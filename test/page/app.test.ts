@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { AxeBuilder } from '@axe-core/playwright';
 import { csvParse } from 'd3-dsv';
+import onnxProto from 'onnx-proto';
 import type { Page } from 'playwright';
 import * as v from 'valibot';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -68,17 +69,18 @@ describe('the norm bar', () => {
       if (!(await radio(page, mode).isChecked())) await after(page, () => radio(page, mode).check());
       for (const id of NORM_IDS) {
         const { label } = NORMS[id];
-        if (mode === 'Twin' && !(await radio(page, 'Twin').isChecked()))
-          await after(page, () => radio(page, 'Twin').check());
+        if (mode === 'Twin' && !TWINS.has(id)) {
+          expect(await radio(page, label).isDisabled()).toBe(true);
+          expect(await bar(page).textContent()).toMatch(new RegExp(`No twin was trained with .*${label}`));
+          continue;
+        }
         if (!(await radio(page, label).isChecked())) await after(page, () => radio(page, label).check());
         expect(await status(page).textContent(), label).toMatch(/^Ready/);
-        const isNative = mode === 'Twin' ? TWINS.has(id) : id === 'layernorm';
+        const isNative = mode === 'Twin' || id === 'layernorm';
         expect(await bar(page).locator('.badge').textContent()).toBe(isNative ? 'native' : 'raw swap');
-        expect(await radio(page, 'Raw swap').isChecked()).toBe(mode === 'Raw swap' || !isNative);
+        expect(await radio(page, mode).isChecked()).toBe(true);
         await page.getByRole('heading', { name: `${NORMS[id].name} at work` }).waitFor();
         expect(await page.locator('.rail .site').count()).toBe(13);
-        if (!TWINS.has(id))
-          expect(await bar(page).textContent()).toContain(`No twin was trained with ${label}`);
         next.add(
           await page
             .getByRole('region', { name: 'Next token' })
@@ -196,6 +198,7 @@ describe('generating', () => {
   it('recomputes the prefix for a norm that is not causal', async () => {
     const { page } = await app.visit();
     await settled(page);
+    await after(page, () => radio(page, 'Raw swap').check());
     await after(page, () => radio(page, 'InstanceNorm').check());
     await page.getByLabel('Sampling').click();
     await page.getByRole('spinbutton', { name: 'Tokens' }).fill('4');
@@ -246,6 +249,61 @@ describe('exports', () => {
     for (const { drive } of Object.values(result.sites)) {
       expect(drive).toMatchObject({ meaning: normSpec('derf').drive, isOwnFunction: bends('derf') });
     }
+  });
+});
+
+describe('onnxruntime', () => {
+  it('is asked by itself once the page rests, and agrees', async () => {
+    const { page, complaints } = await app.visit();
+    await settled(page);
+    await page.getByText(/agrees with onnxruntime: max \|Δlogit\| \d/).waitFor({ timeout: 60_000 });
+    await page.getByRole('button', { name: 'Details' }).click();
+    await page.getByText(/^onnxruntime-web 1\.\d+\.\d+ · WASM \d threads?$/).waitFor();
+    await after(page, () => radio(page, 'DyT').check());
+    await page
+      .getByText(/agrees with onnxruntime/)
+      .first()
+      .waitFor({ timeout: 60_000 });
+    expect(complaints).toEqual([]);
+  });
+
+  it('gets the model with the chosen norms as a file', async () => {
+    const { page } = await app.visit();
+    await settled(page);
+    await after(page, () => radio(page, 'Raw swap').check());
+    await after(page, () => radio(page, 'DyISRU').check());
+    await page.getByLabel('ONNX').click();
+    await page.getByRole('checkbox', { name: /f16/ }).check();
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      page.getByRole('button', { name: 'Export ONNX' }).click(),
+    ]);
+    expect(download.suggestedFilename()).toBe('fairy-tale-gpt-layernorm-swap-f16.onnx');
+    const model = onnxProto.onnx.ModelProto.decode(await readFile(await download.path()));
+    expect(model.producerName).toBe('Normscope');
+    expect(model.graph?.node?.filter(({ opType }) => opType === 'Sqrt').length).toBe(13);
+  });
+});
+
+describe('the figure', () => {
+  it('shows what was generated with, also when the norm was changed a moment before', async () => {
+    const { page } = await app.visit();
+    await settled(page);
+    await radio(page, 'Derf').check();
+    await page.getByRole('button', { name: 'Generate' }).click();
+    await page.getByRole('heading', { name: 'Dynamic erf at work' }).waitFor({ timeout: 60_000 });
+    await settled(page);
+    expect(await page.getByRole('region', { name: 'Generated text' }).textContent()).toContain('Derf');
+  });
+
+  it('says so when it is not what the bar asks for', async () => {
+    const { page } = await app.visit();
+    await settled(page);
+    await page.getByRole('textbox', { name: 'Prompt' }).fill('Once upon a time');
+    await page.getByText('not run yet').waitFor();
+    expect(await page.getByRole('button', { name: 'Time again' }).isDisabled()).toBe(true);
+    await after(page, () => page.getByRole('button', { name: 'Run' }).click());
+    expect(await page.getByText('not run yet').count()).toBe(0);
   });
 });
 

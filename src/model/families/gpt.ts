@@ -2,7 +2,7 @@
 // (GPT-2) or rotary; head tied to the embedding or its own. Matrices are out × in.
 import * as v from 'valibot';
 import type { Site } from '../plan.ts';
-import type { Builder } from '../program.ts';
+import type { Composer } from '../compose.ts';
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1_000_000));
 
@@ -63,7 +63,7 @@ export function gptTensors(config: GptConfig): Record<string, readonly number[]>
 }
 
 /** The forward as a list of operations: tokens[T] → logits[T, V]. */
-export function composeGpt(config: GptConfig, build: Builder): void {
+export function composeGpt(config: GptConfig, build: Composer): void {
   const { n_embd: C, vocab_size: V } = config;
   build.embed('embed', {
     table: 'wte.weight',

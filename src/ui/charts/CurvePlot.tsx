@@ -5,13 +5,13 @@ import { useEffect, useRef } from 'react';
 import type { SiteReport } from '../../engine/api.ts';
 import type { Token } from '../../format/tokenizer.ts';
 import { CURVE } from '../../kernel/probe.ts';
-import { normSpec } from '../../norm/registry.ts';
+import { FIRST_NORM, normSpec } from '../../norm/registry.ts';
 import { normColor } from '../colors.ts';
 import { number, visible } from '../format.ts';
 import { useSize } from '../hooks.ts';
 
 const MARGIN = { top: 10, right: 12, bottom: 36, left: 46 } as const;
-const SAMPLES = 160;
+const SAMPLES = 480;
 
 type Props = {
   readonly report: SiteReport;
@@ -37,18 +37,19 @@ function ownCurve(report: SiteReport, x: readonly number[]): number[] | null {
   return x.map((v) => bend.value(bend.drive(v, params)));
 }
 
-/** Slope and origin of the line that LayerNorm makes of a token: y = (x − mean) / σ. */
+/** The straight line that a norm over tokens makes of one token; LayerNorm's for members that make none. */
 function tokenLine(
-  { tokens }: SiteReport,
+  { norm, tokens }: SiteReport,
   token: number,
-): { slope: number; mean: number; min: number; max: number; std: number } {
-  const std = tokens.std[token] ?? Number.NaN;
+): { slope: number; through: number; min: number; max: number; words: string } {
+  const { per, isCentred } = normSpec(norm).line ??
+    normSpec(FIRST_NORM).line ?? { per: 'std', isCentred: true };
   return {
-    slope: 1 / std,
-    std,
-    mean: tokens.mean[token] ?? 0,
+    slope: 1 / (tokens[per][token] ?? Number.NaN),
+    through: isCentred ? (tokens.mean[token] ?? 0) : 0,
     min: tokens.min[token] ?? 0,
     max: tokens.max[token] ?? 0,
+    words: per === 'std' ? '1/σ' : '1/rms',
   };
 }
 
@@ -97,10 +98,10 @@ export function CurvePlot({ report, tokens, token, isDark }: Props) {
     edge === null ? null : Math.min(plotWidth, Math.max(0, x(edge))),
   );
   const line = token === null ? null : tokenLine(report, token);
-  const isTokenNorm = normSpec(report.norm).over === 'token';
-  const segment = ({ mean, slope, min, max }: NonNullable<typeof line>, isWide: boolean): string => {
+  const isTokenNorm = normSpec(report.norm).line !== undefined;
+  const segment = ({ through, slope, min, max }: NonNullable<typeof line>, isWide: boolean): string => {
     const [from, to] = isWide ? [-maxX, maxX] : [min, max];
-    return `M${x(from)},${y((from - mean) * slope)}L${x(to)},${y((to - mean) * slope)}`;
+    return `M${x(from)},${y((from - through) * slope)}L${x(to)},${y((to - through) * slope)}`;
   };
   const { drive } = normSpec(report.norm);
   const clip = `clip-${report.site.id}`;
@@ -124,7 +125,7 @@ export function CurvePlot({ report, tokens, token, isDark }: Props) {
                   <rect className="morph" x={0} y={0} width={left} height={plotHeight} />
                   <rect className="morph" x={right} y={0} width={plotWidth - right} height={plotHeight} />
                   {plotWidth - right > 110 && (
-                    <text x={plotWidth - 8} y={plotHeight - 8} textAnchor="end">
+                    <text x={plotWidth - 8} y={0.78 * plotHeight} textAnchor="end">
                       saturated: |{drive}| &gt; 2
                     </text>
                   )}
@@ -184,8 +185,8 @@ export function CurvePlot({ report, tokens, token, isDark }: Props) {
           </svg>
           {line && token !== null && (
             <p className="plot-note" style={{ left: MARGIN.left + 10, top: MARGIN.top + 4 }}>
-              {isTokenNorm ? 'This token’s line' : 'LayerNorm’s line'} for{' '}
-              <code>{visible(tokens[token]?.text ?? '')}</code>: slope 1/σ = {number(line.slope)}
+              {isTokenNorm ? 'This token’s line' : `${normSpec(FIRST_NORM).label}’s line`} for{' '}
+              <code>{visible(tokens[token]?.text ?? '')}</code>: slope {line.words} = {number(line.slope)}
             </p>
           )}
         </>

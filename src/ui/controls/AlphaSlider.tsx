@@ -19,7 +19,7 @@ export function AlphaSlider({ isUsed }: { readonly isUsed: boolean }) {
     }, SETTLE_MS);
     return () => clearTimeout(timer);
   }, [dragged, store]);
-  const shown = dragged ?? alpha;
+  const shown = isUsed ? (dragged ?? alpha) : DEFAULT_CONFIG.alpha;
   return (
     <span
       className="alpha"

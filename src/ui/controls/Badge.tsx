@@ -1,5 +1,7 @@
 import type { ReactNode } from 'react';
-import type { ParamSource } from '../../model/plan.ts';
+import { planSource } from '../../model/plan.ts';
+import type { ParamSource, Plan } from '../../model/plan.ts';
+import { planAlpha } from '../../store/store.ts';
 
 const WORDS: Record<ParamSource, { readonly text: string; readonly about: string }> = {
   twin: { text: 'native', about: 'These weights were trained with this norm.' },
@@ -17,6 +19,17 @@ export function Badge({ source }: { readonly source: ParamSource }) {
     <span className={`badge ${source}`} title={about}>
       {text}
     </span>
+  );
+}
+
+/** A plan's source, and α where it was turned. */
+export function PlanBadge({ plan }: { readonly plan: Plan }) {
+  const alpha = planAlpha(plan);
+  return (
+    <>
+      <Badge source={planSource(plan)} />
+      {alpha !== 1 && <Tag about="Every site’s own α is multiplied by this.">α × {alpha.toFixed(2)}</Tag>}
+    </>
   );
 }
 

@@ -4,6 +4,7 @@ import type { Theme } from '../../store/store.ts';
 import { exportRun } from '../exports.ts';
 import { bytes } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
+import { OnnxMenu } from './OnnxMenu.tsx';
 
 const THEME_SIGNS: Record<Theme, string> = { system: '◐', light: '☀', dark: '☾' };
 
@@ -44,6 +45,7 @@ export function Header() {
         <button type="button" disabled={!hasRun} onClick={() => exportRun(store.getState(), 'csv')}>
           Export CSV
         </button>
+        <OnnxMenu />
         <button
           type="button"
           aria-label={`Theme: ${theme}; change to ${nextTheme}`}

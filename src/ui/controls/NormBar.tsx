@@ -1,13 +1,21 @@
 import type { CSSProperties } from 'react';
 import { firstTwin, trainedNorms } from '../../model/catalog.ts';
-import { planSource, SITE_KINDS } from '../../model/plan.ts';
+import { SITE_KINDS } from '../../model/plan.ts';
 import { NORM_IDS, isNormId, normSpec } from '../../norm/registry.ts';
-import { chooseNorm, chooseWeights, hasGain, planOf, setConfig, shownNorm } from '../../store/store.ts';
+import {
+  chooseNorm,
+  chooseWeights,
+  hasGain,
+  planOf,
+  setConfig,
+  shownNorm,
+  sitesThatSeeAhead,
+} from '../../store/store.ts';
 import type { Scope, State } from '../../store/store.ts';
 import { normColor } from '../colors.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import { AlphaSlider } from './AlphaSlider.tsx';
-import { Badge } from './Badge.tsx';
+import { PlanBadge } from './Badge.tsx';
 
 const KIND_LABELS = {
   all: 'all sites',
@@ -45,9 +53,7 @@ export function NormBar() {
               className={`${shown === id ? 'on' : ''} ${isTrained || isRaw ? '' : 'untrained'}`}
               style={{ '--member': normColor(id, isDark) } as CSSProperties}
               title={
-                isTrained || !info
-                  ? idea
-                  : `${idea} No twin was trained with it, so it is offered as a raw swap only.`
+                isTrained || !info ? idea : `${idea} No twin was trained with it: choose Raw swap first.`
               }
             >
               <input
@@ -55,7 +61,7 @@ export function NormBar() {
                 name="norm"
                 value={id}
                 checked={shown === id}
-                disabled={!isTrained && !sites}
+                disabled={!isTrained && !isRaw}
                 onChange={() => chooseNorm(store, id)}
               />
               <i className="dot" aria-hidden />
@@ -128,7 +134,9 @@ export function NormBar() {
             value={base}
             onChange={(event) => {
               const { value } = event.target;
-              setConfig(store, { base: isNormId(value) ? value : info ? firstTwin(info) : base });
+              setConfig(store, {
+                base: isNormId(value) ? value : info ? firstTwin(info) : base,
+              });
             }}
           >
             {trained.map((id) => (
@@ -139,35 +147,46 @@ export function NormBar() {
           </select>
         </label>
       )}
-      <Badge source={planSource(planOf(config, sites ?? []))} />
+      <PlanBadge plan={planOf(config, sites ?? [])} />
       <AlphaSlider isUsed={hasGain(config, sites ?? [])} />
       <Explanation />
     </div>
   );
 }
 
-/** What the choice means, and what it costs, in one line. */
+/** What the choice means, and what it costs. */
 function Explanation() {
   const config = useExperiment((state) => state.config);
-  const run = useExperiment((state) => state.run.result);
   const info = useExperiment((state) => state.run.info);
+  const sites = useExperiment((state) => state.run.loaded?.sites);
   const shown = useExperiment(selectShown);
-  if (!shown)
-    return (
-      <p className="idea">The sites in scope have different norms. Choose one to put it at all of them.</p>
-    );
-  const { idea, label, over } = normSpec(shown);
-  const isTrained = !info || info.twins[shown] !== undefined;
-  const isRaw = config.weights === 'raw' && shown !== config.base;
+  const plan = planOf(config, sites ?? []);
+  const ahead = sitesThatSeeAhead(plan);
+  const seers = [...new Set(ahead.flatMap((id) => plan.sites[id]?.norm ?? []))].map(
+    (id) => normSpec(id).label,
+  );
+  const untrained = info
+    ? NORM_IDS.filter((id) => info.twins[id] === undefined).map((id) => normSpec(id).label)
+    : [];
   return (
     <p className="idea">
-      {idea}
-      {isRaw && ` Weights: the ${normSpec(config.base).label} twin, which never met ${label}.`}
-      {!isTrained && ` No twin was trained with ${label}: raw swap only.`}
-      {isRaw && over === 'channel' && ' Mean and variance are this prompt’s own.'}
-      {run &&
-        !run.isCausal &&
-        ' These statistics see future tokens, so generating recomputes the whole prefix at every token.'}
+      {shown
+        ? normSpec(shown).idea
+        : 'The sites in scope have different norms; choosing one puts it at all of them.'}
+      {config.weights === 'raw' && shown !== config.base && (
+        <> Raw swap on the weights of the {normSpec(config.base).label} twin.</>
+      )}
+      {config.weights === 'twin' && untrained.length > 0 && (
+        <> No twin was trained with {untrained.join(' or ')}: raw swap only.</>
+      )}
+      {ahead.length > 0 && (
+        <>
+          {' '}
+          {seers.join(' and ')}
+          {ahead.length === sites?.length ? '' : ` at ${ahead.join(', ')}`} sees future tokens: generating
+          recomputes the whole prefix at every token.
+        </>
+      )}
     </p>
   );
 }

@@ -1,21 +1,34 @@
-import { SAMPLE_PROMPTS, setConfig } from '../../store/store.ts';
+import { isStale, SAMPLE_PROMPTS, setConfig } from '../../store/store.ts';
 import type { State } from '../../store/store.ts';
 import { bytes, number } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
+import { Menu } from './Menu.tsx';
 
-/** The run's state in words. */
-function status({ run }: State): string {
-  const { phase, progress, timingProgress, result } = run;
-  if (phase === 'loading' && progress)
-    return `Loading weights: ${bytes(progress.loadedBytes)} of ${bytes(progress.totalBytes)}`;
-  if (phase === 'loading') return 'Opening the GPU and the model…';
+/** The run's state in words; counts that change quickly are beside it, where no screen reader repeats them. */
+function status(state: State): string {
+  const { phase, progress, timingProgress, result, environment, problem } = state.run;
+  if (phase === 'loading' && progress) return 'Loading weights';
+  if (phase === 'loading') return environment ? 'Preparing…' : 'Opening the GPU and the model…';
   if (phase === 'running') return 'Running…';
-  if (phase === 'generating') return `Writing token ${run.generation?.count ?? 0}…`;
-  if (timingProgress) return `Timing: forward ${timingProgress.done} of ${timingProgress.of}`;
-  if (run.problem) return 'Stopped by a problem';
-  if (result) return `Ready: ${result.tokens.length} tokens, ${number(result.timing.wallMs)} ms with probes`;
-  return 'Not run yet';
+  if (phase === 'generating') return 'Writing…';
+  if (phase === 'judging') return 'Asking onnxruntime…';
+  if (timingProgress) return 'Timing warm forwards…';
+  if (problem) return 'Stopped by a problem';
+  if (!result) return 'Not run yet';
+  return isStale(state)
+    ? 'Stopped: what is shown is the run before'
+    : `Ready: ${countOf(result.tokens.length)}, ${number(result.timing.wallMs)} ms with probes`;
 }
+
+function counts({ run }: State): string {
+  const { phase, progress, timingProgress, generation } = run;
+  if (phase === 'loading' && progress)
+    return `${bytes(progress.loadedBytes)} of ${bytes(progress.totalBytes)}`;
+  if (phase === 'generating') return `token ${generation?.count ?? 0}`;
+  return timingProgress ? `${timingProgress.done} of ${timingProgress.of}` : '';
+}
+
+const countOf = (tokens: number): string => `${tokens} ${tokens === 1 ? 'token' : 'tokens'}`;
 
 export function PromptBar() {
   const { store, session } = useWires();
@@ -24,9 +37,7 @@ export function PromptBar() {
   const context = useExperiment((state) => state.run.loaded?.context ?? null);
   const progress = useExperiment((state) => state.run.progress);
   const isBusy = useExperiment(({ run }) => run.phase !== 'idle' || run.timingProgress !== null);
-  const isChanged = useExperiment(
-    ({ run, config }) => run.result !== null && run.resultPrompt !== config.prompt,
-  );
+  const isChanged = useExperiment((state) => isStale(state) && state.run.phase === 'idle');
   const words = useExperiment(status);
   const isTooLong = context !== null && count > context;
   return (
@@ -79,13 +90,14 @@ export function PromptBar() {
           ))}
         </select>
         <span className={isTooLong ? 'broken' : 'soft'}>
-          {count} {count === 1 ? 'token' : 'tokens'}
-          {context === null ? '' : ` of ${context}`}
+          {count === 0 ? 'empty: starts from token 0' : countOf(count)}
+          {context === null || count === 0 ? '' : ` of ${context}`}
           {isChanged && !isTooLong ? ' · not run yet' : ''}
         </span>
         <p role="status" aria-live="polite">
           {words}
         </p>
+        <span aria-hidden>{useExperiment(counts)}</span>
         {progress && (
           <progress value={progress.loadedBytes} max={progress.totalBytes} aria-label="Download" />
         )}
@@ -105,32 +117,27 @@ function SamplingMenu() {
   const { store } = useWires();
   const sampling = useExperiment((state) => state.config.sampling);
   return (
-    <details className="menu">
-      <summary aria-label="Sampling" title="How Generate draws its tokens">
-        ⚙
-      </summary>
-      <div className="menu-body">
-        {SAMPLING_FIELDS.map(({ key, label, min, max, step }) => (
-          <label key={key}>
-            <span>{label}</span>
-            <input
-              type="number"
-              min={min}
-              max={max}
-              step={step}
-              value={sampling[key]}
-              onChange={(event) => {
-                const value = event.target.valueAsNumber;
-                if (Number.isFinite(value)) {
-                  const held = Math.min(max, Math.max(min, step === 1 ? Math.round(value) : value));
-                  setConfig(store, { sampling: { ...sampling, [key]: held } });
-                }
-              }}
-            />
-          </label>
-        ))}
-        <p className="soft">Temperature 0 takes the most likely token; top-k 0 draws from all.</p>
-      </div>
-    </details>
+    <Menu label="Sampling" sign="⚙" title="How Generate draws its tokens">
+      {SAMPLING_FIELDS.map(({ key, label, min, max, step }) => (
+        <label key={key}>
+          <span>{label}</span>
+          <input
+            type="number"
+            min={min}
+            max={max}
+            step={step}
+            value={sampling[key]}
+            onChange={(event) => {
+              const value = event.target.valueAsNumber;
+              if (Number.isFinite(value)) {
+                const held = Math.min(max, Math.max(min, step === 1 ? Math.round(value) : value));
+                setConfig(store, { sampling: { ...sampling, [key]: held } });
+              }
+            }}
+          />
+        </label>
+      ))}
+      <p className="soft">Temperature 0 takes the most likely token; top-k 0 draws from all.</p>
+    </Menu>
   );
 }

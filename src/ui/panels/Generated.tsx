@@ -1,7 +1,6 @@
 import { setConfig } from '../../store/store.ts';
-import { planSource } from '../../model/plan.ts';
 import { normSpec } from '../../norm/registry.ts';
-import { Badge } from '../controls/Badge.tsx';
+import { PlanBadge } from '../controls/Badge.tsx';
 import { number } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
 
@@ -13,7 +12,12 @@ export function Generated() {
   if (!generation) return null;
   const { prompt, plan, text, count, isCached, elapsedMs } = generation;
   const norms = [...new Set(Object.values(plan.sites).map(({ norm }) => normSpec(norm).label))];
-  const speed = elapsedMs ? `${number((1000 * count) / elapsedMs)} tokens/s` : 'writing…';
+  const isFull = elapsedMs !== null && count === 0;
+  const speed = isFull
+    ? 'the context is full'
+    : elapsedMs
+      ? `${number((1000 * count) / elapsedMs)} tokens/s`
+      : 'writing…';
   return (
     <section className="generated" aria-label="Generated text">
       <p>
@@ -22,7 +26,7 @@ export function Generated() {
         {phase === 'generating' && <i className="caret" aria-hidden />}
       </p>
       <footer>
-        <Badge source={planSource(plan)} />
+        <PlanBadge plan={plan} />
         <span>
           {norms.join(' + ')} · {count} tokens · {speed}
           {isCached ? '' : ' · whole prefix recomputed at every token'}

@@ -1,17 +1,14 @@
-import { bends } from '../../norm/registry.ts';
-import { shownSite } from '../../store/store.ts';
 import { normColor } from '../colors.ts';
 import { number, percent, visible } from '../format.ts';
 import { useExperiment, useIsDark } from '../hooks.ts';
-import { average, siteReport } from '../statistics.ts';
+import { average } from '../statistics.ts';
 
 const SHOWN = 6;
 
 export function NextTokens() {
   const run = useExperiment((state) => state.run.result);
-  const site = useExperiment(shownSite);
   const isDark = useIsDark();
-  const norm = siteReport(run, site)?.norm;
+  const norm = run?.sites.at(-1)?.norm;
   const top = run?.top.slice(0, SHOWN) ?? [];
   const widest = Math.max(1e-9, ...top.map(({ probability }) => probability));
   return (
@@ -30,7 +27,7 @@ export function NextTokens() {
             <code>{visible(text)}</code>
             <span className="bar-track">
               <i
-                className={norm && bends(norm) ? 'morph' : 'morph plain'}
+                className="morph"
                 style={{
                   width: `${(100 * probability) / widest}%`,
                   background: norm ? normColor(norm, isDark) : undefined,

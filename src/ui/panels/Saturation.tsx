@@ -1,8 +1,8 @@
-import { normSpec } from '../../norm/registry.ts';
+import { bends, normSpec } from '../../norm/registry.ts';
 import { shownSite, shownToken } from '../../store/store.ts';
 import { CurvePlot } from '../charts/CurvePlot.tsx';
 import { DriveHistogram } from '../charts/DriveHistogram.tsx';
-import { Badge } from '../controls/Badge.tsx';
+import { Badge, Tag } from '../controls/Badge.tsx';
 import { Formula } from '../controls/Formula.tsx';
 import { number, sitePhrase } from '../format.ts';
 import { useExperiment, useIsDark } from '../hooks.ts';
@@ -17,6 +17,7 @@ export function Saturation() {
   const token = useExperiment(shownToken);
   const isDark = useIsDark();
   const report = siteReport(run, site);
+  const alpha = (report && run?.plan.sites[report.site.id]?.alphaScale) ?? 1;
   return (
     <section className="saturation" aria-label="Saturation">
       {run && report ? (
@@ -24,13 +25,22 @@ export function Saturation() {
           <header>
             <h2>
               {normSpec(report.norm).name} at work{' '}
-              <small>{sitePhrase(report.site)}; every dot is a channel of a token</small>
+              <small>{sitePhrase(report.site)}; bigger dots are more values</small>
             </h2>
             <Badge source={report.source} />
+            {alpha !== 1 && (
+              <Tag about="This site’s own α is multiplied by this.">α × {alpha.toFixed(2)}</Tag>
+            )}
             {report.isMeasured && <span className="badge">statistics of this prompt</span>}
           </header>
           <div className="formula-line">
             <Formula tex={normSpec(report.norm).formula} />
+            <a
+              href={`https://arxiv.org/abs/${normSpec(report.norm).paper.slice('arXiv:'.length)}`}
+              title="The paper"
+            >
+              {normSpec(report.norm).year}
+            </a>
             <span className="scalars">
               {Object.entries(report.scalars).map(([name, value]) => (
                 <span key={name}>
@@ -46,7 +56,8 @@ export function Saturation() {
           </div>
           <CurvePlot report={report} tokens={run.tokens} token={token} isDark={isDark} />
           <h2>
-            How far into the bend <small>histogram of {normSpec(report.norm).drive} over all tokens</small>
+            {bends(report.norm) ? 'How far into the bend' : 'How wide the values spread'}{' '}
+            <small>histogram of {normSpec(report.norm).drive} over all tokens</small>
           </h2>
           <DriveHistogram report={report} isDark={isDark} />
         </>

@@ -7,6 +7,7 @@ import { gbPerS } from '../../receipt/run.ts';
 import { Tag } from '../controls/Badge.tsx';
 import { bytes, duration, number } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
+import { ParityDetails } from './Parity.tsx';
 import { stepMs } from '../timing.ts';
 
 type Line = { readonly label: string; readonly count: number; readonly us: Summary; readonly bytes: number };
@@ -83,8 +84,8 @@ export function TimingDetails({
             </tbody>
           </table>
           <p className="soft">
-            First forward of this measurement {duration(timings.coldMs, wallStep)}, then {timings.warmups} to
-            warm up. Wall time is from submit to done.
+            First forward of this measurement {duration(timings.firstForwardMs, wallStep)}, then{' '}
+            {timings.warmups} to warm up. Wall time is from submit to done.
           </p>
           {run && (
             <p>
@@ -118,6 +119,7 @@ export function TimingDetails({
           </table>
         </div>
       )}
+      <ParityDetails />
       <div>
         <h2>This machine</h2>
         <dl>
@@ -142,7 +144,7 @@ export function TimingDetails({
           <dd>{features.join(', ')}</dd>
           {run && (
             <>
-              <dt>GPU memory</dt>
+              <dt title="Twins that were visited stay on the GPU">GPU memory, session</dt>
               <dd>
                 {bytes(run.memory.currentBytes)} now, {bytes(run.memory.peakBytes)} at the most (
                 {PURPOSES.map(

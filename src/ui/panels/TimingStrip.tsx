@@ -2,13 +2,13 @@ import type { Timings } from '../../bench/timings.ts';
 import type { Environment } from '../../engine/api.ts';
 import { adapterName } from '../../gpu/device.ts';
 import type { OpKind } from '../../model/program.ts';
-import { planSource } from '../../model/plan.ts';
 import { normSpec } from '../../norm/registry.ts';
-import { setView } from '../../store/store.ts';
-import { Badge, Tag } from '../controls/Badge.tsx';
+import { isStale, setView } from '../../store/store.ts';
+import { PlanBadge, Tag } from '../controls/Badge.tsx';
 import { duration, percent } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
 import { kindShares, stepMs } from '../timing.ts';
+import { ParityLight } from './Parity.tsx';
 import { TimingDetails } from './TimingDetails.tsx';
 
 const KIND_WORDS: Record<OpKind, string> = {
@@ -26,8 +26,11 @@ export function TimingStrip() {
   const progress = useExperiment((state) => state.run.timingProgress);
   const environment = useExperiment((state) => state.run.environment);
   const hasRun = useExperiment((state) => state.run.result !== null);
+  const isIdle = useExperiment(
+    (state) => state.run.phase === 'idle' && state.run.timingProgress === null && !isStale(state),
+  );
   const isOpen = useExperiment((state) => state.view.isTimingOpen);
-  const shares = timings ? kindShares(timings) : [];
+  const shares = timings && environment ? (kindShares(timings, environment) ?? []) : [];
   return (
     <section className={`timings ${isOpen ? 'open' : ''}`} aria-label="Timings">
       {isOpen && environment && <TimingDetails timings={timings} environment={environment} />}
@@ -58,6 +61,7 @@ export function TimingStrip() {
                 : 'Timings appear after the first run'}
           </p>
         )}
+        <ParityLight />
         {environment && (
           <span className="adapter">
             {environment.adapter.isFallback && (
@@ -71,7 +75,7 @@ export function TimingStrip() {
             <small>{adapterName(environment.adapter)}</small>
           </span>
         )}
-        <button type="button" disabled={!hasRun || progress !== null} onClick={() => void session.measure()}>
+        <button type="button" disabled={!hasRun || !isIdle} onClick={() => void session.measure()}>
           Time again
         </button>
         <button
@@ -92,7 +96,7 @@ function Verdict({ timings, environment }: { readonly timings: Timings; readonly
   const clock = representative.gpuMs ? 'gpu' : 'wall';
   const { median, p10, p90, n } = (representative.gpuMs ?? representative.wallMs).summary;
   const step = stepMs(environment, clock);
-  const norms = kindShares(timings).find(({ kind }) => kind === 'norm');
+  const norms = kindShares(timings, environment)?.find(({ kind }) => kind === 'norm');
   const names = [...new Set(Object.values(plan.sites).map(({ norm }) => normSpec(norm).label))];
   return (
     <>
@@ -106,10 +110,11 @@ function Verdict({ timings, environment }: { readonly timings: Timings; readonly
       </span>{' '}
       {norms && (
         <>
-          <i className="kind norm swatch" /> norms {percent(norms.share)}
+          <i className="kind norm swatch" />{' '}
+          <span title="Of the time with one pass per operation">norms {percent(norms.share)} of op time</span>
         </>
       )}{' '}
-      <Badge source={planSource(plan)} />
+      <PlanBadge plan={plan} />
     </>
   );
 }

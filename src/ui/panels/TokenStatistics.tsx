@@ -2,10 +2,9 @@ import { useCallback, useMemo, useState } from 'react';
 import type { Run } from '../../engine/api.ts';
 import { setView, shownSite, shownToken } from '../../store/store.ts';
 import { HeatMap } from '../charts/HeatMap.tsx';
-import { valueScale } from '../colors.ts';
-import { number, percent, siteName, visible } from '../format.ts';
+import { siteName, visible } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
-import { average, siteReport, statistic, STATISTICS, withDrive } from '../statistics.ts';
+import { average, runScale, showValue, siteReport, statistic, STATISTICS, withDrive } from '../statistics.ts';
 
 const TABLE = new Set(['mean', 'std', 'absMax', 'kurtosis', 'over2', 'slope']);
 
@@ -35,15 +34,7 @@ function StatisticMap({ run }: { readonly run: Run }) {
   const isDark = useIsDark();
   const sites = useMemo(() => run.sites.toReversed(), [run]);
   const rows = useMemo(() => sites.map((site) => site.tokens[chosen.id]), [sites, chosen.id]);
-  const scale = useMemo(
-    () =>
-      valueScale(
-        chosen.meaning,
-        rows.flatMap((row) => Array.from(row)),
-        isDark,
-      ),
-    [chosen.meaning, rows, isDark],
-  );
+  const scale = useMemo(() => runScale(run, chosen, isDark), [run, chosen, isDark]);
   const onHover = useCallback(
     (row: number | null, column: number | null) =>
       setView(store, { hoverSite: row === null ? null : (sites[row]?.site.id ?? null), hoverToken: column }),
@@ -56,7 +47,7 @@ function StatisticMap({ run }: { readonly run: Run }) {
   const row = sites.findIndex(({ site }) => site.id === shown);
   const middle = chosen.meaning === 'signed' ? 0 : (scale.low + scale.high) / 2;
   const stops = [scale.low, middle, scale.high];
-  const show = chosen.meaning === 'share' ? percent : (value: number) => number(value, 2);
+  const show = (value: number): string => showValue(chosen, value, 2);
   return (
     <>
       <HeatMap
@@ -85,7 +76,6 @@ function StatisticMap({ run }: { readonly run: Run }) {
 
 function StatisticTable({ run }: { readonly run: Run }) {
   const chosen = statistic(useExperiment((state) => state.view.statistic));
-  const show = chosen.meaning === 'share' ? percent : (value: number) => number(value);
   return (
     <div className="table-scroll">
       <table>
@@ -100,11 +90,11 @@ function StatisticTable({ run }: { readonly run: Run }) {
           </tr>
         </thead>
         <tbody>
-          {run.sites.map(({ site, tokens }) => (
+          {run.sites.toReversed().map(({ site, tokens }) => (
             <tr key={site.id}>
               <th scope="row">{siteName(site)}</th>
               {Array.from(tokens[chosen.id], (value, t) => (
-                <td key={t}>{show(value)}</td>
+                <td key={t}>{showValue(chosen, value)}</td>
               ))}
             </tr>
           ))}
@@ -130,13 +120,13 @@ function ThisToken({ run }: { readonly run: Run }) {
         </tr>
       </thead>
       <tbody>
-        {STATISTICS.filter(({ id }) => TABLE.has(id)).map(({ id, short, meaning, about }) => {
-          const show = meaning === 'share' ? percent : number;
+        {STATISTICS.filter(({ id }) => TABLE.has(id)).map((entry) => {
+          const { id, short, about } = entry;
           return (
             <tr key={id} title={about}>
               <th scope="row">{withDrive(short, report)}</th>
-              <td>{token === null ? '–' : show(report.tokens[id][token] ?? Number.NaN)}</td>
-              <td>{show(average(report.tokens[id]))}</td>
+              <td>{token === null ? '–' : showValue(entry, report.tokens[id][token] ?? Number.NaN)}</td>
+              <td>{showValue(entry, average(report.tokens[id]))}</td>
             </tr>
           );
         })}

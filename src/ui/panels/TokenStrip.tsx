@@ -1,8 +1,9 @@
 import { setView, shownSite, shownToken } from '../../store/store.ts';
-import { inkOn, valueScale } from '../colors.ts';
-import { number, percent, siteName, visible } from '../format.ts';
+import { useMemo } from 'react';
+import { inkOn } from '../colors.ts';
+import { number, siteName, visible } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
-import { siteReport, statistic, STATISTICS, withDrive } from '../statistics.ts';
+import { runScale, showValue, siteReport, statistic, STATISTICS, withDrive } from '../statistics.ts';
 
 export function TokenStrip() {
   const { store } = useWires();
@@ -14,13 +15,13 @@ export function TokenStrip() {
   const isDark = useIsDark();
   const report = siteReport(run, site);
   const values = report?.tokens[chosen.id];
-  const scale = valueScale(chosen.meaning, values ?? [], isDark);
+  const scale = useMemo(() => run && runScale(run, chosen, isDark), [run, chosen, isDark]);
   return (
     <section className="tokens" aria-label="Tokens">
       <div className="token-list">
         {run?.tokens.map(({ id, text }, t) => {
           const value = values?.[t] ?? Number.NaN;
-          const background = values ? scale.color(value) : null;
+          const background = scale?.color(value) ?? null;
           return (
             <button
               key={t}
@@ -36,7 +37,7 @@ export function TokenStrip() {
               onClick={() => setView(store, { token: t === locked ? null : t })}
             >
               <code>{visible(text)}</code>
-              <small>{chosen.meaning === 'share' ? percent(value) : number(value, 2)}</small>
+              <small>{showValue(chosen, value, 2)}</small>
             </button>
           );
         })}
