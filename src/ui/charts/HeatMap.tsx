@@ -16,7 +16,7 @@ type Props = {
   readonly onPick: (row: number, column: number) => void;
 };
 
-const ROW_HEIGHT = 14;
+const ROW_HEIGHT = 13;
 const NAME_WIDTH = 44;
 
 /** Magenta hatching: a value that is no number. */

@@ -3,7 +3,7 @@ import { number, percent, visible } from '../format.ts';
 import { useExperiment, useIsDark } from '../hooks.ts';
 import { average } from '../statistics.ts';
 
-const SHOWN = 6;
+const SHOWN = 5;
 
 export function NextTokens() {
   const run = useExperiment((state) => state.run.result);

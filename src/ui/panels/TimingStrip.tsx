@@ -104,7 +104,7 @@ function Verdict({ timings, environment }: { readonly timings: Timings; readonly
         {names.length > 2 ? `${names.length} norms` : names.join(' + ')}: {tokenCount}{' '}
         {tokenCount === 1 ? 'token' : 'tokens'} in {duration(median, step)}
       </b>{' '}
-      <span className="soft">
+      <span className="soft" title="Median; p10 to p90">
         {clock === 'gpu' ? 'GPU' : 'wall'} time, p10–p90 {duration(p10, step)} to {duration(p90, step)}, n ={' '}
         {n} · {dispatches} dispatches
       </span>{' '}
