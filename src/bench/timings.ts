@@ -41,7 +41,7 @@ export type Timings = {
   } | null;
 };
 
-const WARMUPS = 3;
+export const WARMUPS = 3;
 
 export type TimedForward = { readonly wallMs: number; readonly stamps: readonly bigint[] };
 
@@ -67,7 +67,7 @@ function passNs(stamps: readonly bigint[], index: number): number | null {
 
 /** How long to measure: `samples` forwards a tier, fewer (but at least 5) once `budgetMs` is spent on it. */
 export type TimingSpec = { readonly samples: number; readonly budgetMs: number };
-const FEWEST_SAMPLES = 5;
+export const FEWEST_SAMPLES = 5;
 
 /** Warm forwards of both tiers, after one cold one and three to warm up. `forward` rejects to stop. */
 export async function timeProgram(

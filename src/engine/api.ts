@@ -13,6 +13,10 @@ import type { ProblemData } from '../problem.ts';
 
 /** The machine as the engine sees it. */
 export type Environment = {
+  /** What computes: our kernels on a GPU, or onnxruntime on the processor where there is none. */
+  readonly device: 'gpu' | 'cpu';
+  /** Why there is no GPU. */
+  readonly fallbackReason?: ProblemData;
   readonly adapter: AdapterDescription;
   readonly features: readonly string[];
   readonly limits: Readonly<Record<string, number>>;

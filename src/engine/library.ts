@@ -3,13 +3,16 @@
 import { fetchFile, fetchResponse } from '../format/fetch.ts';
 import { parseSafetensors } from '../format/safetensors.ts';
 import { Tokenizer } from '../format/tokenizer.ts';
+import type { Token } from '../format/tokenizer.ts';
 import { parseJson, parseModelInfo, splitWeightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import { GptConfig } from '../model/families/gpt.ts';
-import { checkTensors } from '../model/weights.ts';
+import type { Plan } from '../model/plan.ts';
+import { checkTensors, sitesOf } from '../model/weights.ts';
 import type { Checkpoint } from '../model/weights.ts';
+import type { OnnxFile, OnnxOptions } from '../onnx/write.ts';
 import { Problem } from '../problem.ts';
-import type { LoadProgress } from './api.ts';
+import type { Loaded, LoadProgress } from './api.ts';
 
 type LoadedModel = { readonly info: ModelInfo; readonly tokenizer: Tokenizer };
 
@@ -82,5 +85,40 @@ export class Library {
     const checkpoint = toCheckpoint(await fetchFile(base, twin.weights, onBytes, signal, explain));
     this.#checkpoints.set(weights, checkpoint);
     return checkpoint;
+  }
+
+  /** What the engine tells of weights that are ready. */
+  async load(
+    weights: string,
+    { onProgress, signal }: { onProgress?: (progress: LoadProgress) => void; signal?: AbortSignal } = {},
+  ): Promise<Loaded> {
+    const { config, norm } = await this.checkpoint(weights, onProgress, signal);
+    const { info } = await this.model(splitWeightsId(weights).model);
+    return {
+      weights,
+      sha256: info.twins[norm]?.weights.sha256 ?? '',
+      context: config.n_ctx,
+      vocabSize: config.vocab_size,
+      sites: sitesOf(config),
+    };
+  }
+
+  async tokenize(model: string, text: string): Promise<Token[]> {
+    const { tokenizer } = await this.model(model);
+    return tokenizer.tokens(tokenizer.encode(text));
+  }
+
+  /** The plan's model as an ONNX file; the writer comes when it is first needed. */
+  async onnx(plan: Plan, options: OnnxOptions): Promise<OnnxFile> {
+    const checkpoint = await this.checkpoint(plan.weights);
+    const { info } = await this.model(splitWeightsId(plan.weights).model);
+    const { writeOnnx } = await import('../onnx/write.ts');
+    return writeOnnx(checkpoint, plan, options, {
+      model: info.name,
+      description: info.description,
+      license: info.license,
+      sha256: info.twins[checkpoint.norm]?.weights.sha256 ?? '',
+      version: import.meta.env.APP_VERSION,
+    });
   }
 }

@@ -11,17 +11,15 @@ import type { Plan } from '../model/plan.ts';
 import { Program, Workspace } from '../model/program.ts';
 import type { Mode } from '../model/program.ts';
 import type { Judgement } from '../onnx/judge.ts';
-import type { OnnxOptions } from '../onnx/write.ts';
-import { lossPerToken, randomFrom, sampleToken, topTokens } from '../model/sample.ts';
 import type { Sampling } from '../model/sample.ts';
 import { sitesOf, Weights } from '../model/weights.ts';
 import type { Checkpoint } from '../model/weights.ts';
-import { Problem, problemData } from '../problem.ts';
+import { problemData } from '../problem.ts';
 import type { ProblemData } from '../problem.ts';
-import { Library } from './library.ts';
-import type { Engine, Environment, Generation, Loaded, Run, SiteReport } from './api.ts';
+import { checkTokens, drawTokens, readLogits, reportSite } from './answer.ts';
+import type { Library } from './library.ts';
+import type { Engine, Environment, Generation, Loaded, Run } from './api.ts';
 
-const TOP_TOKENS = 10;
 const MOST_OPERATIONS = 512;
 
 /** Everything that lives and dies with one device. */
@@ -61,15 +59,15 @@ export class WgslEngine implements Engine {
   #queue: Promise<unknown> = Promise.resolve();
   #environment: Environment | undefined;
 
-  /** `modelsUrl`: the folder that holds a folder a model, with a closing slash. */
-  constructor(modelsUrl: URL) {
-    this.#library = new Library(modelsUrl);
+  constructor(library: Library) {
+    this.#library = library;
   }
 
   environment(): Promise<Environment> {
     return this.#exclusive(async () => {
       const { gpu, passClock, opClock } = await this.#open();
       this.#environment ??= {
+        device: 'gpu',
         adapter: gpu.adapter,
         features: [...gpu.device.features].toSorted(),
         limits: limitsOf(gpu.device.limits),
@@ -88,27 +86,15 @@ export class WgslEngine implements Engine {
     return (await this.#library.model(id)).info;
   }
 
-  async load(
-    weights: string,
-    { onProgress = () => undefined, signal }: Parameters<Engine['load']>[1] = {},
-  ): Promise<Loaded> {
-    const checkpoint = await this.#library.checkpoint(weights, onProgress, signal);
+  async load(weights: string, options: NonNullable<Parameters<Engine['load']>[1]> = {}): Promise<Loaded> {
+    const loaded = await this.#library.load(weights, options);
+    const checkpoint = await this.#library.checkpoint(weights);
     await this.#exclusive(async () => this.#onDevice(await this.#open(), weights, checkpoint));
-    const { config } = checkpoint;
-    const { info } = await this.#library.model(splitWeightsId(weights).model);
-    return {
-      weights,
-      sha256: info.twins[checkpoint.norm]?.weights.sha256 ?? '',
-      context: config.n_ctx,
-      vocabSize: config.vocab_size,
-      sites: sitesOf(config),
-    };
+    return loaded;
   }
 
-  async tokenize(model: string, text: string): ReturnType<Engine['tokenize']> {
-    const { tokenizer } = await this.#library.model(model);
-    return tokenizer.tokens(tokenizer.encode(text));
-  }
+  tokenize: Engine['tokenize'] = (model, text) => this.#library.tokenize(model, text);
+  exportOnnx: Engine['exportOnnx'] = async (plan, options) => (await this.#library.onnx(plan, options)).bytes;
 
   async run(
     plan: Plan,
@@ -157,16 +143,15 @@ export class WgslEngine implements Engine {
             T,
           )
         : [];
-      const top = topTokens(logits.subarray((T - 1) * V), TOP_TOKENS);
       return {
         plan,
         sha256: info.twins[checkpoint.norm]?.weights.sha256 ?? '',
-        tokens: tokenizer.tokens(tokens),
-        logits,
-        top: top.map((candidate) => ({ ...candidate, text: tokenizer.decode([candidate.id]) })),
-        lossPerToken: Array.from(lossPerToken(logits, tokens, V)),
+        ...readLogits(logits, tokens, V, tokenizer),
         isCausal: program.isCausal,
-        sites: stats.map((site, index) => report(site, sites[index], plan, program)),
+        sites: sites.flatMap((site, index) => {
+          const at = stats[index];
+          return at ? [reportSite(at, site, checkpoint, plan)] : [];
+        }),
         timing: { tier: probes ? 'instrumented' : 'representative', wallMs: doneMs - builtMs },
         cold: { buildMs: builtMs - startMs, compiledPipelines: compiler.compiled - compiledBefore },
         dispatches: program.ops.length,
@@ -180,7 +165,7 @@ export class WgslEngine implements Engine {
     plan: Plan,
     given: readonly number[],
     sampling: Sampling,
-    { signal, onToken = () => undefined }: Parameters<Engine['generate']>[3] = {},
+    options: NonNullable<Parameters<Engine['generate']>[3]> = {},
   ): Promise<Generation> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
     const { tokenizer } = await this.#library.model(splitWeightsId(plan.weights).model);
@@ -191,30 +176,22 @@ export class WgslEngine implements Engine {
       const logits = session.space(checkpoint).activation('logits', V);
       using prefill = await this.#program(session, plan, checkpoint, { kind: 'prefill', hasProbes: false });
       using decode = await this.#program(session, plan, checkpoint, { kind: 'decode', hasProbes: false });
-      const startMs = performance.now();
-      const random = randomFrom(sampling.seed);
-      const all = [...prompt];
-      const ids: number[] = [];
-      while (ids.length < sampling.maxTokens && all.length < n_ctx && !signal?.aborted) {
-        const isFirst = ids.length === 0;
-        if (isFirst || !prefill.isCausal) prefill.submit(all, 0);
-        else decode.submit(all.slice(-1), all.length - 1);
-        const row = isFirst || !prefill.isCausal ? all.length - 1 : 0;
-        const bytes = await session.gpu.read([
-          { buffer: logits, offsetBytes: row * V * 4, sizeBytes: V * 4 },
-        ]);
-        if (signal?.aborted) break;
-        const id = sampleToken(new Float32Array(bytes), sampling, random);
-        all.push(id);
-        ids.push(id);
-        onToken({ id, text: tokenizer.decode(ids), index: ids.length - 1 });
-      }
-      return {
-        ids,
-        text: tokenizer.decode(ids),
-        isCached: prefill.isCausal,
-        elapsedMs: performance.now() - startMs,
-      };
+      const drawn = await drawTokens(
+        prompt,
+        sampling,
+        n_ctx,
+        tokenizer,
+        async (all, fresh) => {
+          const isWhole = fresh === all.length || !prefill.isCausal;
+          if (isWhole) prefill.submit(all, 0);
+          else decode.submit(all.slice(-fresh), all.length - fresh);
+          const row = isWhole ? all.length - 1 : 0;
+          const part = { buffer: logits, offsetBytes: row * V * 4, sizeBytes: V * 4 };
+          return new Float32Array(await session.gpu.read([part]));
+        },
+        options,
+      );
+      return { ...drawn, isCached: prefill.isCausal };
     });
   }
 
@@ -242,19 +219,6 @@ export class WgslEngine implements Engine {
         return timedForward(session.gpu, program, tokens, clock);
       });
     return await timeProgram(program, tokens.length, session, spec, forward, onRound);
-  }
-
-  async exportOnnx(plan: Plan, options: OnnxOptions): Promise<Uint8Array> {
-    const checkpoint = await this.#library.checkpoint(plan.weights);
-    const { info } = await this.#library.model(splitWeightsId(plan.weights).model);
-    const { writeOnnx } = await import('../onnx/write.ts');
-    return writeOnnx(checkpoint, plan, options, {
-      model: info.name,
-      description: info.description,
-      license: info.license,
-      sha256: info.twins[checkpoint.norm]?.weights.sha256 ?? '',
-      version: import.meta.env.APP_VERSION,
-    });
   }
 
   async judge(
@@ -339,39 +303,6 @@ export class WgslEngine implements Engine {
     const weights = this.#onDevice(session, plan.weights, checkpoint);
     return Program.build(session.gpu, session.compiler, weights, session.space(checkpoint), plan, mode);
   }
-}
-
-/** No tokens start from token 0; more than the context holds are refused. */
-function checkTokens(tokens: readonly number[], { config }: Checkpoint): readonly number[] {
-  if (tokens.length > config.n_ctx) {
-    throw new Problem(
-      'prompt-too-long',
-      `Cannot run ${tokens.length} tokens: the model's context is ${config.n_ctx}`,
-      `Shorten the prompt by ${tokens.length - config.n_ctx} tokens.`,
-    );
-  }
-  const wrong = tokens.find((id) => !Number.isInteger(id) || id < 0 || id >= config.vocab_size);
-  if (wrong !== undefined)
-    throw new RangeError(`Cannot run token ${wrong}: the vocabulary has ${config.vocab_size}`);
-  return tokens.length ? tokens : [0];
-}
-
-function report(
-  stats: Omit<SiteReport, 'site' | 'norm' | 'source' | 'scalars' | 'isMeasured'>,
-  site: SiteReport['site'] | undefined,
-  plan: Plan,
-  program: Program,
-): SiteReport {
-  const sitePlan = site && plan.sites[site.id];
-  if (!sitePlan) throw new RangeError('Cannot report a site that the plan does not have');
-  return {
-    ...stats,
-    site,
-    norm: sitePlan.norm,
-    source: sitePlan.source,
-    scalars: program.scalars(site.id),
-    isMeasured: program.thetas.get(site.id)?.isMeasured ?? false,
-  };
 }
 
 /** Limits as plain numbers; they are getters on the prototype. */

@@ -1,4 +1,6 @@
 // Bytes of a file of ours: from the browser's cache or the network, with progress, and checked against its hash.
+import { sha256 as hash256 } from '@noble/hashes/sha2.js';
+import { bytesToHex } from '@noble/hashes/utils.js';
 import { Problem } from '../problem.ts';
 
 export type FileRef = { readonly path: string; readonly sizeBytes: number; readonly sha256: string };
@@ -14,10 +16,8 @@ async function openCache(): Promise<Cache | undefined> {
   }
 }
 
-export async function sha256(bytes: Uint8Array): Promise<string> {
-  const digest = await crypto.subtle.digest('SHA-256', new Uint8Array(bytes).buffer);
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
+/** SHA-256 in hexadecimal. The browser's own is only there on secure pages; this one is everywhere. */
+export const sha256 = (bytes: Uint8Array): string => bytesToHex(hash256(bytes));
 
 /** The response at `url`. Throws Problem `network` that tells a refused connection from a missing file. */
 export async function fetchResponse(url: URL, signal?: AbortSignal): Promise<Response> {
@@ -76,14 +76,14 @@ export async function fetchFile(
   const kept = await cache?.match(key);
   if (kept) {
     const bytes = new Uint8Array(await kept.arrayBuffer());
-    if ((await sha256(bytes)) === file.sha256) {
+    if (sha256(bytes) === file.sha256) {
       onBytes(bytes.byteLength);
       return bytes;
     }
     await cache?.delete(key); // damaged on disk
   }
   const bytes = await readAll(await fetchResponse(url, signal), onBytes);
-  const hash = await sha256(bytes);
+  const hash = sha256(bytes);
   if (hash !== file.sha256) {
     const size =
       bytes.byteLength === file.sizeBytes

@@ -12,6 +12,13 @@ export type MemoryUse = {
   readonly peakBytesByPurpose: Readonly<Record<Purpose, number>>;
 };
 
+/** What an engine without a GPU allocates on it. */
+export const NO_MEMORY: MemoryUse = {
+  currentBytes: 0,
+  peakBytes: 0,
+  peakBytesByPurpose: Object.fromEntries(PURPOSES.map((purpose) => [purpose, 0])) as Record<Purpose, number>,
+};
+
 export type AdapterDescription = {
   readonly vendor: string;
   readonly architecture: string;

@@ -17,7 +17,7 @@ import { COLUMN_LANES, columnStatistics, normForward } from '../kernel/norm.ts';
 import { countsBytes, histogramProbe, statsBytes, tokenProbe } from '../kernel/probe.ts';
 import type { AttentionStep, Composer, EmbedStep, LinearStep, NormStep } from './compose.ts';
 import { composeGpt } from './families/gpt.ts';
-import { resolveTheta, thetaScalars } from './plan.ts';
+import { resolveTheta } from './plan.ts';
 import type { Plan, Site, Theta } from './plan.ts';
 import { sitesOf } from './weights.ts';
 import type { Weights } from './weights.ts';
@@ -336,12 +336,6 @@ export class Program implements Disposable {
   /** False when a site takes statistics over the prompt's tokens: then a cache cannot be used. */
   get isCausal(): boolean {
     return ![...this.thetas.values()].some((theta) => theta.isMeasured);
-  }
-
-  /** α, s or b of each site as they run. */
-  scalars(site: string): Record<string, number> {
-    const theta = this.thetas.get(site);
-    return theta ? thetaScalars(theta, this.#C) : {};
   }
 
   /**

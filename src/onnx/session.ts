@@ -8,88 +8,120 @@ type Ort = typeof import('onnxruntime-web/wasm');
 
 const MOST_THREADS = 4;
 
-let loading: Promise<{ ort: Ort; threads: number }> | undefined;
+let loading: Promise<{ ort: Ort; name: string }> | undefined;
 
-/** onnxruntime with its WASM engine, loaded once; threads need a cross-origin isolated page. */
-async function loadOrt(): Promise<{ ort: Ort; threads: number }> {
+/** onnxruntime with its WASM engine, loaded once, and its name as it is shown. Threads need an isolated page. */
+async function loadOrt(): Promise<{ ort: Ort; name: string }> {
   loading ??= import('onnxruntime-web/wasm').then((ort) => {
     const threads = globalThis.crossOriginIsolated
       ? Math.min(MOST_THREADS, navigator.hardwareConcurrency)
       : 1;
     ort.env.wasm.wasmPaths = { mjs: mjsUrl, wasm: wasmUrl };
     ort.env.wasm.numThreads = threads;
-    return { ort, threads };
+    const name = `onnxruntime-web ${ort.env.versions.web ?? ''} · WASM ${threads} ${threads === 1 ? 'thread' : 'threads'}`;
+    return { ort, name };
   });
   try {
     return await loading;
   } catch (cause) {
     loading = undefined;
-    throw new Problem(
-      'onnxruntime',
-      `Cannot load onnxruntime-web: ${cause instanceof Error ? cause.message : cause}`,
-      'Check the connection and try again; the server must serve the whole dist folder.',
+    throw problem(
+      'load onnxruntime-web',
       cause,
+      'Check the connection and try again; the server must serve the whole dist folder.',
     );
   }
 }
+
+/** `onnxruntime-web 1.30.0 · WASM 2 threads`, as it would run here. */
+export const ortName = async (): Promise<string> => (await loadOrt()).name;
+
+function problem(what: string, cause: unknown, hint: string): Problem {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new Problem('onnxruntime', `Cannot ${what}: ${why}`, hint, cause);
+}
+
+/** Keys and values of earlier tokens, as a graph with past takes and gives them. */
+export type Past = Readonly<Record<string, Tensor>>;
 
 /** A graph that onnxruntime has accepted. */
 export class OrtSession implements AsyncDisposable {
   readonly #ort: Ort;
   readonly #session: InferenceSession;
-  /** What ran it, as it is shown: `onnxruntime-web 1.30.0 · WASM 2 threads`. */
   readonly engine: string;
 
-  private constructor(ort: Ort, session: InferenceSession, threads: number) {
+  private constructor(ort: Ort, session: InferenceSession, engine: string) {
     this.#ort = ort;
     this.#session = session;
-    this.engine = `onnxruntime-web ${ort.env.versions.web ?? ''} · WASM ${threads} ${threads === 1 ? 'thread' : 'threads'}`;
+    this.engine = engine;
   }
 
   /** Throws Problem `onnxruntime` when the engine does not load or refuses the graph. */
   static async open(file: Uint8Array): Promise<OrtSession> {
-    const { ort, threads } = await loadOrt();
+    const { ort, name } = await loadOrt();
     try {
       return new OrtSession(
         ort,
         await ort.InferenceSession.create(file, { executionProviders: ['wasm'] }),
-        threads,
+        name,
       );
     } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new Problem(
-        'onnxruntime',
-        `Cannot open the graph in onnxruntime-web ${ort.env.versions.web ?? ''}: ${why}`,
-        'The operator or opset it names is not in this build of onnxruntime; other norms may run.',
+      throw problem(
+        `open the graph in ${name}`,
         cause,
+        'The operator or opset it names is not in this build of onnxruntime, or the WASM file did not load; other norms may run.',
       );
     }
   }
 
   /** Every float output of one run of `tokens`, by name. */
   async run(tokens: readonly number[]): Promise<Map<string, Float32Array>> {
-    const feeds = {
-      input_ids: new this.#ort.Tensor('int64', BigInt64Array.from(tokens, BigInt), [1, tokens.length]),
+    return floatsOf(await this.#feed(tokens, {}));
+  }
+
+  /** No earlier tokens, for a model of H heads of D channels. */
+  emptyPast(layers: number, H: number, D: number): Past {
+    const names = Array.from({ length: layers }, (_, layer) =>
+      ['key', 'value'].map((part) => `past_key_values.${layer}.${part}`),
+    );
+    return Object.fromEntries(
+      names.flat().map((name) => [name, new this.#ort.Tensor('float32', new Float32Array(), [1, H, 0, D])]),
+    );
+  }
+
+  /** Logits [T, V] of `tokens` after `past`, and the past after them. */
+  async decode(tokens: readonly number[], past: Past): Promise<{ logits: Float32Array; past: Past }> {
+    const outputs = await this.#feed(tokens, past);
+    const present = Object.entries(outputs).flatMap(([name, tensor]) =>
+      name.startsWith('present.') ? [[name.replace('present', 'past_key_values'), tensor] as const] : [],
+    );
+    return {
+      logits: floatsOf(outputs).get('logits') ?? new Float32Array(),
+      past: Object.fromEntries(present),
     };
-    let outputs: Readonly<Record<string, Tensor>>;
+  }
+
+  async #feed(tokens: readonly number[], past: Past): Promise<Readonly<Record<string, Tensor>>> {
+    const input_ids = new this.#ort.Tensor('int64', BigInt64Array.from(tokens, BigInt), [1, tokens.length]);
     try {
-      outputs = await this.#session.run(feeds);
+      return await this.#session.run({ input_ids, ...past });
     } catch (cause) {
-      throw new Problem(
-        'onnxruntime',
-        `Cannot run the graph in onnxruntime: ${cause instanceof Error ? cause.message : cause}`,
-        'Report this text together with the exported file.',
+      throw problem(
+        `run the graph in ${this.engine}`,
         cause,
+        'Report this text together with the exported file.',
       );
     }
-    return new Map(
-      Object.entries(outputs).flatMap(([name, { data }]) =>
-        data instanceof Float32Array ? [[name, data] as const] : [],
-      ),
-    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#session.release();
   }
 }
+
+const floatsOf = (outputs: Readonly<Record<string, Tensor>>): Map<string, Float32Array> =>
+  new Map(
+    Object.entries(outputs).flatMap(([name, { data }]) =>
+      data instanceof Float32Array ? [[name, data] as const] : [],
+    ),
+  );

@@ -295,17 +295,20 @@ export type OnnxAbout = {
   readonly version: string;
 };
 
+/** An ONNX file and the number of operators in it. */
+export type OnnxFile = { readonly bytes: Uint8Array; readonly nodeCount: number };
+
 /** The model under `plan` as an ONNX file: input_ids[batch, sequence] → logits[batch, sequence, V]. */
 export function writeOnnx(
   checkpoint: Checkpoint,
   plan: Plan,
   options: OnnxOptions,
   about: OnnxAbout,
-): Uint8Array {
+): OnnxFile {
   const composer = new OnnxComposer(checkpoint, plan, options);
   composeGpt(checkpoint.config, composer);
   composer.finish();
-  return composer.graph.encode({
+  const bytes = composer.graph.encode({
     name: plan.weights,
     producer: { name: 'Normscope', version: about.version },
     opset: OPSET,
@@ -321,4 +324,5 @@ export function writeOnnx(
       options: JSON.stringify(options),
     },
   });
+  return { bytes, nodeCount: composer.graph.nodeCount };
 }

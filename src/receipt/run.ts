@@ -131,6 +131,16 @@ function timingsOf(run: Run, timings: Timings | null): RunReceipt['timings'] {
   };
 }
 
+function environmentOf(environment: Environment, browser: RunRecord['browser']): RunReceipt['environment'] {
+  const { fallbackReason, features, ...rest } = environment;
+  return {
+    browser,
+    ...rest,
+    features: [...features],
+    ...(fallbackReason ? { fallbackReason: fallbackReason.message } : {}),
+  };
+}
+
 /** The run as `normscope/run/1`, checked against its schema. */
 export function runReceipt(record: RunRecord): RunReceipt {
   const { environment, browser, info, run, prompt, sampling, timings, generated, createdAt } = record;
@@ -139,7 +149,7 @@ export function runReceipt(record: RunRecord): RunReceipt {
     schema: RUN_SCHEMA,
     createdAt: createdAt.toISOString(),
     app: { name: 'Normscope', version: import.meta.env.APP_VERSION, commit: import.meta.env.APP_COMMIT },
-    environment: { browser, ...environment, features: [...environment.features] },
+    environment: environmentOf(environment, browser),
     configuration: {
       model: {
         id: info.id,
@@ -228,6 +238,7 @@ export function runCsv(receipt: RunReceipt): string {
         .join(' ')
         .trim(),
     ),
+    about('device', environment.device),
     about('timer', environment.timer.kind),
     about('timerQuantum', environment.timer.quantumNs, 'ns'),
     about('weights', configuration.model.weights),

@@ -55,6 +55,8 @@ export const RunReceipt = v.strictObject({
   createdAt: v.pipe(text, v.isoTimestamp()),
   app: v.strictObject({ name: v.literal('Normscope'), version: text, commit: text }),
   environment: v.strictObject({
+    device: v.picklist(['gpu', 'cpu']),
+    fallbackReason: v.optional(text),
     browser: v.strictObject({
       userAgent: text,
       brands: v.array(text),

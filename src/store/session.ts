@@ -132,7 +132,7 @@ export function createSession(store: Experiment, engine: Engine): Session {
       });
       const ids = result.tokens.map(({ id }) => id);
       await time(plan, ids, signal);
-      if (judged.has(plan.weights)) return;
+      if (judged.has(plan.weights) || store.getState().run.environment?.device !== 'gpu') return;
       await rest(IDLE_MS, signal);
       await ask(plan, ids, signal);
     });

@@ -6,7 +6,7 @@ import { PromptBar } from './controls/PromptBar.tsx';
 import { useIsDark, useWires } from './hooks.ts';
 import { Generated } from './panels/Generated.tsx';
 import { NextTokens } from './panels/NextTokens.tsx';
-import { ProblemBanner } from './panels/ProblemBanner.tsx';
+import { FallbackNotice, ProblemBanner } from './panels/ProblemBanner.tsx';
 import { Saturation } from './panels/Saturation.tsx';
 import { SiteRail } from './panels/SiteRail.tsx';
 import { TimingStrip } from './panels/TimingStrip.tsx';
@@ -32,6 +32,7 @@ export function App() {
       <main>
         <PromptBar />
         <NormBar />
+        <FallbackNotice />
         <ProblemBanner />
         <Generated />
         <TokenStrip />

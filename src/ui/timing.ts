@@ -28,3 +28,7 @@ export function kindShares(
   if (all * 1000 < stepsNeeded * (timer.quantumNs ?? 0)) return null;
   return sums.map(({ kind, us }) => ({ kind, share: us / all }));
 }
+
+/** What a duration was taken with. */
+export const clockWords = ({ device }: Environment, clock: 'gpu' | 'wall'): string =>
+  device === 'cpu' ? 'CPU, wall time' : clock === 'gpu' ? 'GPU time' : 'wall time';

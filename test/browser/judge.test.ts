@@ -1,5 +1,6 @@
 // onnxruntime (WASM, in the browser) judges our kernels: every member, native and as a raw swap.
 import { afterAll, describe, expect, it } from 'vitest';
+import { Library } from '../../src/engine/library.ts';
 import { WgslEngine } from '../../src/engine/wgsl.ts';
 import { weightsId } from '../../src/model/catalog.ts';
 import type { Plan } from '../../src/model/plan.ts';
@@ -7,7 +8,7 @@ import { NORM_IDS } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
 import { judge, maxDifference, toleranceOf } from '../../src/onnx/judge.ts';
 
-const engine = new WgslEngine(new URL('/models/', location.href));
+const engine = new WgslEngine(new Library(new URL('/models/', location.href)));
 afterAll(() => engine.dispose());
 const MODEL = 'fairy-tale-gpt';
 const TEXT = 'Omeed likes to eat potatoes';

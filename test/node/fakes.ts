@@ -76,6 +76,7 @@ export function runOf(plan: Plan, ids: readonly number[]): Run {
 }
 
 export const ENVIRONMENT: Awaited<ReturnType<Engine['environment']>> = {
+  device: 'gpu',
   adapter: {
     vendor: 'paper',
     architecture: '',

@@ -11,7 +11,7 @@ import { GptConfig, gptSites } from '../../src/model/families/gpt.ts';
 import type { Plan } from '../../src/model/plan.ts';
 import type { Checkpoint } from '../../src/model/weights.ts';
 import { toleranceOf } from '../../src/onnx/judge.ts';
-import { floatToHalf, OPSET, tapName, writeOnnx } from '../../src/onnx/write.ts';
+import { floatToHalf, OPSET, tapName, writeOnnx as writeFile } from '../../src/onnx/write.ts';
 import type { OnnxOptions } from '../../src/onnx/write.ts';
 import { isNormId, NORM_IDS } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
@@ -19,6 +19,7 @@ import { fileUrl, readText } from './fakes.ts';
 
 // Vite cannot bundle onnxruntime's Node build: it is required as Node would.
 const ort = createRequire(import.meta.url)('onnxruntime-web') as typeof import('onnxruntime-web');
+const writeOnnx = (...args: Parameters<typeof writeFile>): Uint8Array => writeFile(...args).bytes;
 const ABOUT = {
   model: 'Fairy-tale GPT',
   description: 'A test.',

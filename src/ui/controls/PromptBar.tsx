@@ -17,7 +17,7 @@ function status(state: State): string {
   if (!result) return 'Not run yet';
   return isStale(state)
     ? 'Stopped: what is shown is the run before'
-    : `Ready: ${countOf(result.tokens.length)}, ${number(result.timing.wallMs)} ms with probes`;
+    : `Ready: ${countOf(result.tokens.length)}, ${number(result.timing.wallMs)} ms with probes${environment?.device === 'cpu' ? ' on the CPU' : ''}`;
 }
 
 function counts({ run }: State): string {

@@ -9,6 +9,7 @@ export function Generated() {
   const { store } = useWires();
   const generation = useExperiment((state) => state.run.generation);
   const phase = useExperiment((state) => state.run.phase);
+  const isCpu = useExperiment((state) => state.run.environment?.device === 'cpu');
   if (!generation) return null;
   const { prompt, plan, text, count, isCached, elapsedMs } = generation;
   const norms = [...new Set(Object.values(plan.sites).map(({ norm }) => normSpec(norm).label))];
@@ -16,7 +17,7 @@ export function Generated() {
   const speed = isFull
     ? 'the context is full'
     : elapsedMs
-      ? `${number((1000 * count) / elapsedMs)} tokens/s`
+      ? `${number((1000 * count) / elapsedMs)} tokens/s${isCpu ? ' on the CPU' : ''}`
       : 'writing…';
   return (
     <section className="generated" aria-label="Generated text">

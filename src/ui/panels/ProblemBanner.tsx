@@ -20,3 +20,14 @@ export function ProblemBanner() {
     </div>
   );
 }
+
+/** There is no GPU: everything works all the same, slower. */
+export function FallbackNotice() {
+  const reason = useExperiment((state) => state.run.environment?.fallbackReason);
+  if (!reason) return null;
+  return (
+    <p className="notice">
+      <b>Running on the CPU through onnxruntime.</b> {reason.message}. {reason.hint}
+    </p>
+  );
+}

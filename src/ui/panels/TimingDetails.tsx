@@ -8,7 +8,7 @@ import { Tag } from '../controls/Badge.tsx';
 import { bytes, duration, number } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
 import { ParityDetails } from './Parity.tsx';
-import { stepMs } from '../timing.ts';
+import { clockWords, stepMs } from '../timing.ts';
 
 type Line = { readonly label: string; readonly count: number; readonly us: Summary; readonly bytes: number };
 
@@ -48,8 +48,8 @@ export function TimingDetails({
       <td>{duration(summary.p10, step)}</td>
       <td>{duration(summary.p90, step)}</td>
       <td>{summary.n}</td>
-      <td>{bytes(leastBytes)}</td>
-      <td>{summary.median > step ? number(gbPerS(leastBytes, summary.median)) : '–'}</td>
+      <td>{leastBytes > 0 ? bytes(leastBytes) : '–'}</td>
+      <td>{leastBytes > 0 && summary.median > step ? number(gbPerS(leastBytes, summary.median)) : '–'}</td>
     </tr>
   );
   const head = (
@@ -76,7 +76,7 @@ export function TimingDetails({
               {timings.representative.gpuMs &&
                 row('GPU time', timings.representative.gpuMs.summary, gpuStep, timings.representative.bytes)}
               {row(
-                'wall time',
+                clockWords(environment, 'wall'),
                 timings.representative.wallMs.summary,
                 wallStep,
                 timings.representative.bytes,
@@ -92,7 +92,8 @@ export function TimingDetails({
               <Tag about="Probes reduce statistics on the GPU and read them back: this time stands for nothing else.">
                 instrumented
               </Tag>{' '}
-              {duration(run.timing.wallMs, wallStep)} with probes, {run.dispatches} dispatches,{' '}
+              {duration(run.timing.wallMs, wallStep)}
+              {environment.device === 'cpu' ? ' on the CPU' : ''} with probes, {run.dispatches} dispatches,{' '}
               {bytes(run.readbackBytes)} read back. Building took {duration(run.cold.buildMs, wallStep)}
               {run.cold.compiledPipelines > 0
                 ? `, ${run.cold.compiledPipelines} new pipelines compiled (cold)`
@@ -142,7 +143,7 @@ export function TimingDetails({
           </dd>
           <dt>features</dt>
           <dd>{features.join(', ')}</dd>
-          {run && (
+          {run && environment.device === 'gpu' && (
             <>
               <dt title="Twins that were visited stay on the GPU">GPU memory, session</dt>
               <dd>
@@ -155,14 +156,16 @@ export function TimingDetails({
             </>
           )}
         </dl>
-        <button
-          type="button"
-          className="quiet"
-          onClick={() => void session.loseDevice()}
-          title="Destroys the GPU device, to see the page recover"
-        >
-          Simulate device loss
-        </button>
+        {environment.device === 'gpu' && (
+          <button
+            type="button"
+            className="quiet"
+            onClick={() => void session.loseDevice()}
+            title="Destroys the GPU device, to see the page recover"
+          >
+            Simulate device loss
+          </button>
+        )}
       </div>
     </div>
   );

@@ -7,7 +7,7 @@ import { isStale, setView } from '../../store/store.ts';
 import { PlanBadge, Tag } from '../controls/Badge.tsx';
 import { duration, percent } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
-import { kindShares, stepMs } from '../timing.ts';
+import { clockWords, kindShares, stepMs } from '../timing.ts';
 import { ParityLight } from './Parity.tsx';
 import { TimingDetails } from './TimingDetails.tsx';
 
@@ -61,10 +61,18 @@ export function TimingStrip() {
                 : 'Timings appear after the first run'}
           </p>
         )}
-        <ParityLight />
+        {environment?.device === 'gpu' && <ParityLight />}
         {environment && (
           <span className="adapter">
-            {environment.adapter.isFallback && (
+            {environment.device === 'cpu' && (
+              <Tag
+                tone="warn"
+                about={`${environment.fallbackReason?.message ?? ''}. Everything runs through onnxruntime on the processor.`}
+              >
+                CPU
+              </Tag>
+            )}
+            {environment.device === 'gpu' && environment.adapter.isFallback && (
               <Tag
                 tone="warn"
                 about="This adapter is a program on the processor. Its results are right; its times say nothing of a GPU."
@@ -105,8 +113,8 @@ function Verdict({ timings, environment }: { readonly timings: Timings; readonly
         {tokenCount === 1 ? 'token' : 'tokens'} in {duration(median, step)}
       </b>{' '}
       <span className="soft" title="Median; p10 to p90">
-        {clock === 'gpu' ? 'GPU' : 'wall'} time, p10–p90 {duration(p10, step)} to {duration(p90, step)}, n ={' '}
-        {n} · {dispatches} dispatches
+        {clockWords(environment, clock)}, p10–p90 {duration(p10, step)} to {duration(p90, step)}, n = {n} ·{' '}
+        {dispatches} dispatches
       </span>{' '}
       {norms && (
         <>

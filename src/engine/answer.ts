@@ -1,0 +1,94 @@
+// What every engine's answers are made of, whoever computed the logits.
+import type { Tokenizer } from '../format/tokenizer.ts';
+import type { SiteStats } from '../kernel/probe.ts';
+import { resolveTheta, thetaScalars } from '../model/plan.ts';
+import type { Plan, Site, Theta } from '../model/plan.ts';
+import { lossPerToken, randomFrom, sampleToken, topTokens } from '../model/sample.ts';
+import type { Sampling } from '../model/sample.ts';
+import { sitesOf } from '../model/weights.ts';
+import type { Checkpoint } from '../model/weights.ts';
+import { toFloat32 } from '../format/safetensors.ts';
+import { Problem } from '../problem.ts';
+import type { GeneratedToken, Generation, Run, SiteReport } from './api.ts';
+
+const TOP_TOKENS = 10;
+
+/** No tokens start from token 0; more than the context holds are refused. */
+export function checkTokens(tokens: readonly number[], { config }: Checkpoint): readonly number[] {
+  if (tokens.length > config.n_ctx) {
+    throw new Problem(
+      'prompt-too-long',
+      `Cannot run ${tokens.length} tokens: the model's context is ${config.n_ctx}`,
+      `Shorten the prompt by ${tokens.length - config.n_ctx} tokens.`,
+    );
+  }
+  const wrong = tokens.find((id) => !Number.isInteger(id) || id < 0 || id >= config.vocab_size);
+  if (wrong !== undefined)
+    throw new RangeError(`Cannot run token ${wrong}: the vocabulary has ${config.vocab_size}`);
+  return tokens.length ? tokens : [0];
+}
+
+/** Parameters of a site as the plan has them. */
+export function thetaOf({ config, file }: Checkpoint, plan: Plan, siteId: string): Theta {
+  const sitePlan = plan.sites[siteId];
+  if (!sitePlan) throw new RangeError(`Cannot find site "${siteId}" in the plan`);
+  return resolveTheta(sitePlan, config.n_embd, (tensor) => {
+    const found = file.tensors.get(`${siteId}.${tensor}`);
+    return found && toFloat32(found);
+  });
+}
+
+/** Statistics of a site with what ran there. */
+export function reportSite(stats: SiteStats, site: Site, checkpoint: Checkpoint, plan: Plan): SiteReport {
+  const theta = thetaOf(checkpoint, plan, site.id);
+  const source = plan.sites[site.id]?.source ?? 'raw';
+  const scalars = thetaScalars(theta, checkpoint.config.n_embd);
+  return { ...stats, site, norm: theta.norm, source, scalars, isMeasured: theta.isMeasured };
+}
+
+/** A cache can be used: no site takes statistics over the prompt's tokens. */
+export const isCausal = (checkpoint: Checkpoint, plan: Plan): boolean =>
+  !sitesOf(checkpoint.config).some(({ id }) => thetaOf(checkpoint, plan, id).isMeasured);
+
+/** The part of a run that logits [T, V] decide. */
+export function readLogits(
+  logits: Float32Array,
+  tokens: readonly number[],
+  V: number,
+  tokenizer: Tokenizer,
+): Pick<Run, 'tokens' | 'logits' | 'top' | 'lossPerToken'> {
+  const top = topTokens(logits.subarray((tokens.length - 1) * V), TOP_TOKENS);
+  return {
+    tokens: tokenizer.tokens(tokens),
+    logits,
+    top: top.map((candidate) => ({ ...candidate, text: tokenizer.decode([candidate.id]) })),
+    lossPerToken: Array.from(lossPerToken(logits, tokens, V)),
+  };
+}
+
+/**
+ * Draws tokens until there are enough, the context is full, or somebody stops it; what was drawn is kept.
+ * `next` gives the logits [V] after `all`, of which the last `fresh` tokens are new to it; null when stopped.
+ */
+export async function drawTokens(
+  prompt: readonly number[],
+  sampling: Sampling,
+  context: number,
+  tokenizer: Tokenizer,
+  next: (all: readonly number[], fresh: number) => Promise<Float32Array | null>,
+  { signal, onToken = () => undefined }: { signal?: AbortSignal; onToken?: (token: GeneratedToken) => void },
+): Promise<Omit<Generation, 'isCached'>> {
+  const startMs = performance.now();
+  const random = randomFrom(sampling.seed);
+  const all = [...prompt];
+  const ids: number[] = [];
+  while (ids.length < sampling.maxTokens && all.length < context && !signal?.aborted) {
+    const row = await next(all, ids.length === 0 ? all.length : 1);
+    if (!row || signal?.aborted) break;
+    const id = sampleToken(row, sampling, random);
+    all.push(id);
+    ids.push(id);
+    onToken({ id, text: tokenizer.decode(ids), index: ids.length - 1 });
+  }
+  return { ids, text: tokenizer.decode(ids), elapsedMs: performance.now() - startMs };
+}

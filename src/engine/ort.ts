@@ -1,0 +1,236 @@
+// The engine without a GPU: the model as an ONNX graph on onnxruntime's WASM. Slower, the same answers; the sites'
+// inputs and outputs are extra outputs of the graph and are reduced by the float64 references.
+import { FEWEST_SAMPLES, WARMUPS } from '../bench/timings.ts';
+import type { Timings } from '../bench/timings.ts';
+import { summarize } from '../bench/summary.ts';
+import { wallStepMs } from '../gpu/clock.ts';
+import { NO_MEMORY } from '../gpu/device.ts';
+import { measuredParams, referenceStats } from '../kernel/probe-reference.ts';
+import { splitWeightsId } from '../model/catalog.ts';
+import type { Plan, Site } from '../model/plan.ts';
+import { sitesOf } from '../model/weights.ts';
+import type { Checkpoint } from '../model/weights.ts';
+import { normSpec, thetaLayout } from '../norm/registry.ts';
+import { OrtSession, ortName } from '../onnx/session.ts';
+import { tapName } from '../onnx/write.ts';
+import type { OnnxOptions } from '../onnx/write.ts';
+import { Problem } from '../problem.ts';
+import { checkTokens, drawTokens, isCausal, readLogits, reportSite, thetaOf } from './answer.ts';
+import type { Engine, Environment, Generation, Run, SiteReport } from './api.ts';
+import type { Library } from './library.ts';
+
+type Opened = { readonly session: OrtSession; readonly nodeCount: number; readonly isNew: boolean };
+
+/** Sessions hold a copy of the weights: only the last few are kept. */
+const MOST_SESSIONS = 4;
+
+export class OrtEngine implements Engine {
+  readonly #library: Library;
+  readonly #sessions = new Map<string, Promise<Omit<Opened, 'isNew'>>>();
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(library: Library) {
+    this.#library = library;
+  }
+
+  async environment(): Promise<Environment> {
+    const name = await ortName();
+    return {
+      device: 'cpu',
+      adapter: {
+        vendor: '',
+        architecture: '',
+        device: '',
+        description: `CPU, ${name}`,
+        isFallback: true,
+        subgroupMinSize: null,
+        subgroupMaxSize: null,
+      },
+      features: [],
+      limits: {},
+      timer: { kind: 'wall', quantumNs: null, wallStepMs: wallStepMs() },
+      isCrossOriginIsolated: globalThis.crossOriginIsolated,
+    };
+  }
+
+  model: Engine['model'] = async (id) => (await this.#library.model(id)).info;
+  load: Engine['load'] = (weights, options = {}) => this.#library.load(weights, options);
+  tokenize: Engine['tokenize'] = (model, text) => this.#library.tokenize(model, text);
+  exportOnnx: Engine['exportOnnx'] = async (plan, options) => (await this.#library.onnx(plan, options)).bytes;
+
+  async run(
+    plan: Plan,
+    given: readonly number[],
+    { probes, signal }: Parameters<Engine['run']>[2],
+  ): Promise<Run> {
+    const checkpoint = await this.#library.checkpoint(plan.weights);
+    const { info, tokenizer } = await this.#library.model(splitWeightsId(plan.weights).model);
+    const tokens = checkTokens(given, checkpoint);
+    return this.#exclusive(async () => {
+      signal?.throwIfAborted();
+      const startMs = performance.now();
+      const { session, nodeCount, isNew } = await this.#open(plan, { weights: 'f32', hasTaps: probes });
+      signal?.throwIfAborted();
+      const builtMs = performance.now();
+      const outputs = await session.run(tokens);
+      const logits = outputs.get('logits') ?? new Float32Array();
+      const sites = probes
+        ? sitesOf(checkpoint.config).map((site) =>
+            tapped(
+              site,
+              checkpoint,
+              plan,
+              (side) => outputs.get(tapName(site.id, side)) ?? new Float32Array(),
+            ),
+          )
+        : [];
+      const wallMs = performance.now() - builtMs;
+      return {
+        plan,
+        sha256: info.twins[checkpoint.norm]?.weights.sha256 ?? '',
+        ...readLogits(logits, tokens, checkpoint.config.vocab_size, tokenizer),
+        isCausal: isCausal(checkpoint, plan),
+        sites,
+        timing: { tier: probes ? 'instrumented' : 'representative', wallMs },
+        cold: { buildMs: builtMs - startMs, compiledPipelines: isNew ? 1 : 0 },
+        dispatches: nodeCount,
+        readbackBytes: 0,
+        memory: NO_MEMORY,
+      };
+    });
+  }
+
+  async generate(
+    plan: Plan,
+    given: readonly number[],
+    sampling: Parameters<Engine['generate']>[2],
+    options: NonNullable<Parameters<Engine['generate']>[3]> = {},
+  ): Promise<Generation> {
+    const checkpoint = await this.#library.checkpoint(plan.weights);
+    const { tokenizer } = await this.#library.model(splitWeightsId(plan.weights).model);
+    const { n_ctx, vocab_size: V, n_layer, n_head: H, n_embd: C } = checkpoint.config;
+    const isCached = isCausal(checkpoint, plan);
+    return this.#exclusive(async () => {
+      const { session } = await this.#open(plan, { weights: 'f32', hasPast: isCached });
+      let past = session.emptyPast(n_layer, H, C / H);
+      const next = async (all: readonly number[], fresh: number): Promise<Float32Array> => {
+        if (!isCached) return ((await session.run(all)).get('logits') ?? new Float32Array()).slice(-V);
+        const step = await session.decode(all.slice(-fresh), past);
+        past = step.past;
+        return step.logits.slice(-V);
+      };
+      const prompt = checkTokens(given, checkpoint);
+      return { ...(await drawTokens(prompt, sampling, n_ctx, tokenizer, next, options)), isCached };
+    });
+  }
+
+  async measure(
+    plan: Plan,
+    given: readonly number[],
+    { samples, budgetMs }: Parameters<Engine['measure']>[2],
+    { signal, onRound = () => undefined }: Parameters<Engine['measure']>[3] = {},
+  ): Promise<Timings> {
+    const checkpoint = await this.#library.checkpoint(plan.weights);
+    const tokens = checkTokens(given, checkpoint);
+    const forward = (): Promise<{ ms: number; nodeCount: number }> =>
+      this.#exclusive(async () => {
+        signal?.throwIfAborted();
+        const { session, nodeCount } = await this.#open(plan, { weights: 'f32' });
+        const startMs = performance.now();
+        await session.run(tokens);
+        return { ms: performance.now() - startMs, nodeCount };
+      });
+    const first = await forward();
+    for (let i = 0; i < WARMUPS; i++) await forward();
+    const wall: number[] = [];
+    const startMs = performance.now();
+    while (
+      wall.length < samples &&
+      (wall.length < FEWEST_SAMPLES || performance.now() - startMs < budgetMs)
+    ) {
+      wall.push((await forward()).ms);
+      onRound(wall.length, samples);
+    }
+    return {
+      plan,
+      tokenCount: tokens.length,
+      dispatches: first.nodeCount,
+      firstForwardMs: first.ms,
+      warmups: WARMUPS,
+      representative: {
+        tier: 'one pass, no probes',
+        wallMs: { samples: wall, summary: summarize(wall) },
+        gpuMs: null,
+        bytes: 0,
+        flops: 0,
+      },
+      perOperation: null,
+    };
+  }
+
+  judge(): Promise<never> {
+    return Promise.reject(
+      new Problem(
+        'onnxruntime',
+        'Cannot compare: this run is onnxruntime’s own',
+        'Open the page in a browser with WebGPU to compare the two engines.',
+      ),
+    );
+  }
+
+  /** A processor is not lost. */
+  lost(): Promise<never> {
+    return new Promise(() => undefined);
+  }
+  async loseDevice(): Promise<void> {}
+
+  async dispose(): Promise<void> {
+    const all = [...this.#sessions.values()];
+    this.#sessions.clear();
+    for (const opened of all) await (await opened).session[Symbol.asyncDispose]();
+  }
+
+  async #open(plan: Plan, options: OnnxOptions): Promise<Opened> {
+    const key = JSON.stringify([plan, options]);
+    const known = this.#sessions.get(key);
+    if (known) return { ...(await known), isNew: false };
+    const [oldest] = this.#sessions;
+    if (oldest && this.#sessions.size >= MOST_SESSIONS) {
+      this.#sessions.delete(oldest[0]);
+      await (await oldest[1].catch(() => null))?.session[Symbol.asyncDispose]();
+    }
+    const opening = this.#library
+      .onnx(plan, options)
+      .then(async ({ bytes, nodeCount }) => ({ session: await OrtSession.open(bytes), nodeCount }));
+    opening.catch(() => this.#sessions.delete(key));
+    this.#sessions.set(key, opening);
+    return { ...(await opening), isNew: true };
+  }
+
+  #exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work, work);
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+}
+
+/** Statistics of a site from what the graph gave out there. */
+function tapped(
+  site: Site,
+  checkpoint: Checkpoint,
+  plan: Plan,
+  tap: (side: 'in' | 'out') => Float32Array,
+): SiteReport {
+  const { n_embd: C, norm_eps: eps } = checkpoint.config;
+  const { norm, values, isMeasured } = thetaOf(checkpoint, plan, site.id);
+  const { offsets } = thetaLayout(norm, C);
+  const own = Object.fromEntries(
+    Object.entries(normSpec(norm).params).map(([name, { size }]) => {
+      const offset = offsets[name] ?? 0;
+      return [name, values.subarray(offset, offset + (size === 'C' ? C : 1))];
+    }),
+  );
+  const x = tap('in');
+  const params = isMeasured ? measuredParams(norm, own, Float64Array.from(x), C) : own;
+  return reportSite(referenceStats(norm, params, x, tap('out'), C, eps), site, checkpoint, plan);
+}

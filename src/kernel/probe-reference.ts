@@ -1,0 +1,97 @@
+// The probes in float64: what the GPU's are held to, and what an engine without a GPU uses.
+import { columnStatistics } from '../norm/reference.ts';
+import type { Params } from '../norm/reference.ts';
+import { normSpec } from '../norm/registry.ts';
+import type { NormId } from '../norm/registry.ts';
+import { CURVE, DRIVE, TOKEN_FIELDS } from './probe.ts';
+import type { SiteStats, TokenField } from './probe.ts';
+
+/** A member's parameters, with those that are measured taken from x[T, C]. */
+export function measuredParams(id: NormId, params: Params, x: Float64Array, C: number): Params {
+  const { mean, variance } = columnStatistics(x, C);
+  const measured = { mean, meanLow: new Float64Array(C), variance };
+  return Object.fromEntries(
+    Object.entries(normSpec(id).params).map(([name, param]) => [
+      name,
+      param.measured ? measured[param.measured] : (params[name] ?? []),
+    ]),
+  );
+}
+
+const clampTo = (value: number, last: number): number => Math.min(last, Math.max(0, Math.floor(value)));
+
+/** Input x[T, C] and output y[T, C] of a site → what the probes report. NaN and Inf are counted and left out. */
+export function referenceStats(
+  id: NormId,
+  params: Params,
+  x: Float32Array,
+  y: Float32Array,
+  C: number,
+  eps: number,
+): SiteStats {
+  const T = x.length / C;
+  const { bend, core: coreOf } = normSpec(id).reference;
+  const core = coreOf(Float64Array.from(x), C, params, eps);
+  const tokens = Object.fromEntries(TOKEN_FIELDS.map((field) => [field, new Float32Array(T)])) as Record<
+    TokenField,
+    Float32Array
+  >;
+  const drive = new Uint32Array(DRIVE.bins + 2);
+  for (let t = 0; t < T; t++) {
+    const all = Array.from({ length: C }, (_, c) => t * C + c);
+    const fine = all.filter((i) => Number.isFinite(x[i]));
+    const n = Math.max(1, fine.length);
+    const mean = fine.reduce((sum, i) => sum + (x[i] ?? 0), 0) / n;
+    const std = Math.sqrt(fine.reduce((sum, i) => sum + ((x[i] ?? 0) - mean) ** 2, 0) / n);
+    const share = { over1: 0, over2: 0, over3: 0, slope: 0, square: 0, fourth: 0 };
+    let [min, max, coreAbsMax, driveAbsMax] = [Infinity, -Infinity, 0, 0];
+    for (const i of fine) {
+      const v = x[i] ?? 0;
+      const u = bend ? bend.drive(v, params) : v / Math.max(std, 1e-30);
+      const a = Math.abs(u);
+      const bin = clampTo(1 + (u / DRIVE.range + 1) * 0.5 * DRIVE.bins, DRIVE.bins + 1);
+      drive[bin] = (drive[bin] ?? 0) + 1;
+      share.over1 += Number(a > 1) / n;
+      share.over2 += Number(a > 2) / n;
+      share.over3 += Number(a > 3) / n;
+      share.slope += (bend ? bend.slope(u) : 1) / n;
+      share.square += v ** 2 / n;
+      share.fourth += std > 0 ? ((v - mean) / std) ** 4 / n : 0;
+      min = Math.min(min, v);
+      max = Math.max(max, v);
+      driveAbsMax = Math.max(driveAbsMax, a);
+      const out = Math.abs(core[i] ?? 0);
+      if (Number.isFinite(out)) coreAbsMax = Math.max(coreAbsMax, out);
+    }
+    const finiteOut = all.filter((i) => Number.isFinite(y[i]));
+    const row: Record<TokenField, number> = {
+      mean,
+      std,
+      rms: Math.sqrt(share.square),
+      min,
+      max,
+      absMax: Math.max(max, -min),
+      kurtosis: std > 0 ? share.fourth - 3 : 0,
+      over1: share.over1,
+      over2: share.over2,
+      over3: share.over3,
+      slope: share.slope,
+      outRms: Math.sqrt(finiteOut.reduce((sum, i) => sum + (y[i] ?? 0) ** 2, 0) / C),
+      coreAbsMax,
+      driveAbsMax,
+      nonfinite: all.length - fine.length + (all.length - finiteOut.length),
+    };
+    for (const field of TOKEN_FIELDS) tokens[field][t] = row[field];
+  }
+  const curveRange = { x: Math.max(1e-30, ...tokens.absMax), core: Math.max(1e-30, ...tokens.coreAbsMax) };
+  const curve = new Uint32Array(CURVE.across * CURVE.up);
+  for (let i = 0; i < x.length; i++) {
+    const [v, out] = [x[i] ?? Number.NaN, core[i] ?? Number.NaN];
+    if (!Number.isFinite(v) || !Number.isFinite(out)) continue;
+    const across = clampTo((v / curveRange.x + 1) * 0.5 * CURVE.across, CURVE.across - 1);
+    const up = clampTo((out / curveRange.core + 1) * 0.5 * CURVE.up, CURVE.up - 1);
+    const cell = up * CURVE.across + across;
+    curve[cell] = (curve[cell] ?? 0) + 1;
+  }
+  return { tokens, drive, curve, curveRange };
+}
