@@ -2,13 +2,7 @@
 // operation, counting dispatches and showing the WGSL behind a number all read that list.
 import type { GpuClock } from '../gpu/clock.ts';
 import type { Gpu, GpuBuffer } from '../gpu/device.ts';
-import {
-  attentionWorkgroups,
-  causalAttention,
-  rotaryTable,
-  rotate,
-  rotateWorkgroups,
-} from '../kernel/attention.ts';
+import { attentionWorkgroups, causalAttention, rotate, rotateWorkgroups } from '../kernel/attention.ts';
 import type { Compiler, Kernel, KernelSpec } from '../kernel/compile.ts';
 import { gather, gatherWorkgroups } from '../kernel/embed.ts';
 import { matmul, matmulBytes, matmulWorkgroups } from '../kernel/matmul.ts';
@@ -20,6 +14,7 @@ import { composeGpt } from './families/gpt.ts';
 import { resolveTheta } from './plan.ts';
 import type { Plan, Site, Theta } from './plan.ts';
 import { sitesOf } from './weights.ts';
+import type { Workspace } from './workspace.ts';
 import type { Weights } from './weights.ts';
 
 export const OP_KINDS = ['embed', 'norm', 'matmul', 'attention', 'probe'] as const;
@@ -47,64 +42,6 @@ type CompiledOp = Op & {
 
 /** `prefill` runs any number of tokens from an empty or filled cache; `decode` is tuned for one. */
 export type Mode = { readonly kind: 'prefill' | 'decode'; readonly hasProbes: boolean };
-
-/** Activations of one model, shared by its programs: only one runs at a time. Rows for the whole context. */
-export class Workspace implements Disposable {
-  readonly #gpu: Gpu;
-  readonly rows: number;
-  readonly #buffers = new Map<string, GpuBuffer>();
-  readonly run: GpuBuffer;
-  readonly one: GpuBuffer;
-
-  constructor(gpu: Gpu, rows: number) {
-    this.#gpu = gpu;
-    this.rows = rows;
-    this.run = gpu.buffer('run', 'parameters', 16, GPUBufferUsage.UNIFORM);
-    this.one = gpu.upload('one', 'parameters', Float32Array.of(1));
-  }
-
-  /** The buffer of that name, [rows, width] in f32. */
-  activation(name: string, width: number): GpuBuffer {
-    return this.#make(name, () => this.#gpu.buffer(name, 'activations', this.rows * width * 4));
-  }
-
-  cache(layer: number, C: number): GpuBuffer {
-    return this.#make(`cache.${layer}`, () =>
-      this.#gpu.buffer(`cache.${layer}`, 'cache', 2 * this.rows * C * 4),
-    );
-  }
-
-  rotary(D: number, theta: number): GpuBuffer {
-    return this.#make(`rotary.${theta}`, () =>
-      this.#gpu.upload('rotary', 'parameters', rotaryTable(this.rows, D, theta)),
-    );
-  }
-
-  probes(name: 'token_stats' | 'counts', sizeBytes: number): GpuBuffer {
-    return this.#make(name, () => this.#gpu.buffer(name, 'probes', sizeBytes));
-  }
-
-  site(index: number): GpuBuffer {
-    return this.#make(`site.${index}`, () => {
-      const buffer = this.#gpu.buffer(`site.${index}`, 'probes', 16, GPUBufferUsage.UNIFORM);
-      this.#gpu.write(buffer, Uint32Array.of(index));
-      return buffer;
-    });
-  }
-
-  #make(name: string, create: () => GpuBuffer): GpuBuffer {
-    let buffer = this.#buffers.get(name);
-    if (!buffer) {
-      buffer = create();
-      this.#buffers.set(name, buffer);
-    }
-    return buffer;
-  }
-
-  [Symbol.dispose](): void {
-    for (const buffer of [...this.#buffers.values(), this.run, this.one]) buffer[Symbol.dispose]();
-  }
-}
 
 type PendingOp = Op & {
   readonly spec: KernelSpec;

@@ -114,7 +114,7 @@ function Verdict({ timings, environment }: { readonly timings: Timings; readonly
       </b>{' '}
       <span className="soft" title="Median; p10 to p90">
         {clockWords(environment, clock)}, p10–p90 {duration(p10, step)} to {duration(p90, step)}, n = {n} ·{' '}
-        {dispatches} dispatches
+        {dispatches} {environment.device === 'cpu' ? 'operators' : 'dispatches'}
       </span>{' '}
       {norms && (
         <>
