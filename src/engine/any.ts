@@ -52,6 +52,7 @@ export class AnyEngine implements Engine {
   measure: Engine['measure'] = async (...args) => (await this.#engine()).measure(...args);
   exportOnnx: Engine['exportOnnx'] = async (...args) => (await this.#engine()).exportOnnx(...args);
   judge: Engine['judge'] = async (...args) => (await this.#engine()).judge(...args);
+  compare: Engine['compare'] = async (...args) => (await this.#engine()).compare(...args);
   lost: Engine['lost'] = async () => (await this.#engine()).lost();
   loseDevice: Engine['loseDevice'] = async () => (await this.#engine()).loseDevice();
   dispose: Engine['dispose'] = async () => (await this.#engine()).dispose();

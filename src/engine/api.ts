@@ -1,4 +1,5 @@
 // The one interface every engine has, wherever it lives. It speaks numbers and typed arrays, never buffers.
+import type { Summary } from '../bench/summary.ts';
 import type { Timings, TimingSpec } from '../bench/timings.ts';
 import type { Token } from '../format/tokenizer.ts';
 import type { AdapterDescription, MemoryUse } from '../gpu/device.ts';
@@ -89,6 +90,25 @@ export type GeneratedToken = {
   readonly index: number;
 };
 
+/** One engine in a comparison. Wall time from asking to done on the GPU; nothing is read back. */
+export type Contender =
+  | {
+      readonly isFailed: false;
+      readonly name: string;
+      readonly dispatches: number;
+      readonly wallMs: { readonly samples: readonly number[]; readonly summary: Summary };
+      /** Against ours. */
+      readonly maxAbsLogit: number;
+    }
+  | { readonly isFailed: true; readonly name: string; readonly reason: string };
+
+export type Comparison = {
+  readonly plan: Plan;
+  readonly tokenCount: number;
+  /** Ours first. */
+  readonly contenders: readonly Contender[];
+};
+
 type Abortable = { readonly signal?: AbortSignal };
 
 export interface Engine {
@@ -121,6 +141,13 @@ export interface Engine {
   exportOnnx(plan: Plan, options: OnnxOptions): Promise<Uint8Array>;
   /** The same weights and tokens through onnxruntime and through this engine, compared. */
   judge(plan: Plan, tokens: readonly number[], options?: Abortable): Promise<Judgement>;
+  /** Ours beside onnxruntime's engines in one interleaved run: the same weights, tokens and, where it can be, device. */
+  compare(
+    plan: Plan,
+    tokens: readonly number[],
+    spec: { readonly rounds: number },
+    options?: Abortable & { onRound?: (words: string) => void },
+  ): Promise<Comparison>;
   /** Resolves with the reason when the device of now is lost. */
   lost(): Promise<ProblemData>;
   /** Loses the device on purpose, so that recovery can be seen. */

@@ -178,6 +178,10 @@ export class OrtEngine implements Engine {
     );
   }
 
+  compare(): Promise<never> {
+    return this.judge();
+  }
+
   /** A processor is not lost. */
   lost(): Promise<never> {
     return new Promise(() => undefined);

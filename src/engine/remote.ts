@@ -45,6 +45,8 @@ export class RemoteEngine implements Engine {
     this.#call('measure', [plan, tokens, spec], options);
   exportOnnx: Engine['exportOnnx'] = (plan, options) => this.#call('exportOnnx', [plan, options]);
   judge: Engine['judge'] = (plan, tokens, options) => this.#call('judge', [plan, tokens], options);
+  compare: Engine['compare'] = (plan, tokens, spec, options) =>
+    this.#call('compare', [plan, tokens, spec], options);
   lost: Engine['lost'] = () => this.#call('lost', []);
   loseDevice: Engine['loseDevice'] = () => this.#call('loseDevice', []);
   dispose: Engine['dispose'] = () => this.#call('dispose', []);

@@ -19,7 +19,7 @@ import { problemData } from '../problem.ts';
 import type { ProblemData } from '../problem.ts';
 import { checkTokens, drawTokens, readLogits, reportSite } from './answer.ts';
 import type { Library } from './library.ts';
-import type { Engine, Environment, Generation, Loaded, Run } from './api.ts';
+import type { Comparison, Engine, Environment, Generation, Loaded, Run } from './api.ts';
 
 const MOST_OPERATIONS = 512;
 
@@ -259,6 +259,47 @@ export class WgslEngine implements Engine {
       sitesOf(checkpoint.config).map(({ id }) => id),
       V,
     );
+  }
+
+  async compare(
+    plan: Plan,
+    given: readonly number[],
+    { rounds }: Parameters<Engine['compare']>[2],
+    { signal, onRound = () => undefined }: Parameters<Engine['compare']>[3] = {},
+  ): Promise<Comparison> {
+    const checkpoint = await this.#library.checkpoint(plan.weights);
+    const tokens = checkTokens(given, checkpoint);
+    const vocabSize = checkpoint.config.vocab_size;
+    const [{ contest }, { bytes }] = await Promise.all([
+      import('./contest.ts'),
+      this.#library.onnx(plan, { weights: 'f32' }),
+    ]);
+    return this.#exclusive(async () => {
+      const session = await this.#open();
+      const { gpu } = session;
+      using program = await this.#program(session, plan, checkpoint, { kind: 'prefill', hasProbes: false });
+      const logits = session.space(checkpoint).activation('logits', vocabSize);
+      const run = async (): Promise<void> => {
+        program.submit(tokens, 0);
+        await gpu.done();
+      };
+      const ours = {
+        name: 'Normscope · WGSL',
+        run,
+        readLogits: async () => {
+          await run();
+          return new Float32Array(
+            await gpu.read([{ buffer: logits, sizeBytes: 4 * tokens.length * vocabSize }]),
+          );
+        },
+      };
+      const graph = { file: bytes, tokens, vocabSize, device: gpu.device };
+      return {
+        plan,
+        tokenCount: tokens.length,
+        contenders: await contest(ours, graph, rounds, onRound, signal),
+      };
+    });
   }
 
   async lost(): Promise<ProblemData> {

@@ -59,6 +59,19 @@ const NEEDED_LIMITS = {
   maxStorageBufferBindingSize: 64 * 2 ** 20,
 } as const;
 
+/** As high as the adapter goes: for larger models, and onnxruntime on this device loses fast paths without them. */
+const RAISED_LIMITS = [
+  'maxStorageBufferBindingSize',
+  'maxBufferSize',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+  'maxComputeWorkgroupSizeY',
+  'maxComputeWorkgroupSizeZ',
+  'maxComputeWorkgroupsPerDimension',
+  'maxStorageBuffersPerShaderStage',
+] as const;
+
 const USED_FEATURES: readonly GPUFeatureName[] = ['timestamp-query', 'subgroups', 'shader-f16'];
 
 const LOSS_GRACE_MS = 500;
@@ -124,11 +137,7 @@ export class Gpu implements Disposable {
       const device = await adapter.requestDevice({
         label: 'normscope',
         requiredFeatures: USED_FEATURES.filter((f) => adapter.features.has(f)),
-        requiredLimits: {
-          maxStorageBufferBindingSize: adapter.limits.maxStorageBufferBindingSize,
-          maxBufferSize: adapter.limits.maxBufferSize,
-          maxComputeWorkgroupStorageSize: adapter.limits.maxComputeWorkgroupStorageSize,
-        },
+        requiredLimits: Object.fromEntries(RAISED_LIMITS.map((name) => [name, adapter.limits[name]])),
       });
       return new Gpu(device, description);
     } catch (cause) {

@@ -9,6 +9,7 @@ import { isStale, planOf, samePlan, setRun, sitesThatSeeAhead } from './store.ts
 import type { Config, Experiment } from './store.ts';
 
 const TIMING = { samples: 20, budgetMs: 1500 } as const;
+const COMPARE_ROUNDS = 10;
 /** How long the page rests before onnxruntime is fetched and asked. */
 const IDLE_MS = 800;
 
@@ -32,6 +33,8 @@ export type Session = {
   readonly run: () => Promise<void>;
   readonly generate: () => Promise<void>;
   readonly measure: () => Promise<void>;
+  /** Times the shown run beside onnxruntime's engines. */
+  readonly compare: () => Promise<void>;
   /** Asks onnxruntime about the shown run. */
   readonly judge: () => Promise<void>;
   /** The configured model as an ONNX file. */
@@ -148,6 +151,23 @@ export function createSession(store: Experiment, engine: Engine): Session {
         );
     });
 
+  const compare = (): Promise<void> =>
+    instead(async (signal) => {
+      const { result } = store.getState().run;
+      if (!result) return;
+      setRun(store, { phase: 'comparing', comparison: null, comparisonStep: '' });
+      const onRound = unlessAborted(signal, (comparisonStep: string) => setRun(store, { comparisonStep }));
+      const ids = result.tokens.map(({ id }) => id);
+      const comparison = await engine.compare(
+        result.plan,
+        ids,
+        { rounds: COMPARE_ROUNDS },
+        { signal, onRound },
+      );
+      signal.throwIfAborted();
+      setRun(store, { comparison });
+    });
+
   const measure = (): Promise<void> =>
     instead(async (signal) => {
       const { result } = store.getState().run;
@@ -230,6 +250,7 @@ export function createSession(store: Experiment, engine: Engine): Session {
     run,
     generate,
     measure,
+    compare,
     judge,
     exportOnnx,
     stop,

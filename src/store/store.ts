@@ -2,7 +2,7 @@
 // No engine, no GPU, no React. Actions are functions of this module; results are replaced whole, never changed.
 import { createStore } from 'zustand/vanilla';
 import type { Timings } from '../bench/timings.ts';
-import type { Environment, Loaded, LoadProgress, Run } from '../engine/api.ts';
+import type { Comparison, Environment, Loaded, LoadProgress, Run } from '../engine/api.ts';
 import type { Token } from '../format/tokenizer.ts';
 import { FIRST_MODEL, trainedNorms, weightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
@@ -55,7 +55,7 @@ export const DEFAULT_CONFIG: Config = {
   sampling: { temperature: 0.8, topK: 40, seed: 1, maxTokens: 60 },
 };
 
-export const PHASES = ['idle', 'loading', 'running', 'generating', 'judging'] as const;
+export const PHASES = ['idle', 'loading', 'running', 'generating', 'judging', 'comparing'] as const;
 export type Phase = (typeof PHASES)[number];
 
 export type GenerationState = {
@@ -83,6 +83,9 @@ export type RunState = {
   readonly generation: GenerationState | null;
   readonly timings: Timings | null;
   readonly timingProgress: { readonly done: number; readonly of: number } | null;
+  /** Ours beside onnxruntime's engines. */
+  readonly comparison: Comparison | null;
+  readonly comparisonStep: string;
   /** What onnxruntime said of a plan. */
   readonly judgement: { readonly plan: Plan; readonly of: Judgement } | null;
   readonly problem: ProblemData | null;
@@ -120,6 +123,8 @@ export const createExperiment = () =>
       generation: null,
       timings: null,
       timingProgress: null,
+      comparison: null,
+      comparisonStep: '',
       judgement: null,
       problem: null,
     },

@@ -12,6 +12,7 @@ function status(state: State): string {
   if (phase === 'running') return 'Running…';
   if (phase === 'generating') return 'Writing…';
   if (phase === 'judging') return 'Asking onnxruntime…';
+  if (phase === 'comparing') return 'Timing onnxruntime’s engines…';
   if (timingProgress) return 'Timing warm forwards…';
   if (problem) return 'Stopped by a problem';
   if (!result) return 'Not run yet';
@@ -20,11 +21,12 @@ function status(state: State): string {
     : `Ready: ${countOf(result.tokens.length)}, ${number(result.timing.wallMs)} ms with probes${environment?.device === 'cpu' ? ' on the CPU' : ''}`;
 }
 
-function counts({ run }: State): string {
-  const { phase, progress, timingProgress, generation } = run;
+function counts(state: State): string {
+  const { phase, progress, timingProgress, generation } = state.run;
   if (phase === 'loading' && progress)
     return `${bytes(progress.loadedBytes)} of ${bytes(progress.totalBytes)}`;
   if (phase === 'generating') return `token ${generation?.count ?? 0}`;
+  if (phase === 'comparing') return state.run.comparisonStep;
   return timingProgress ? `${timingProgress.done} of ${timingProgress.of}` : '';
 }
 

@@ -7,6 +7,7 @@ import { gbPerS } from '../../receipt/run.ts';
 import { Tag } from '../controls/Badge.tsx';
 import { bytes, duration, number } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
+import { Baselines } from './Baselines.tsx';
 import { ParityDetails } from './Parity.tsx';
 import { clockWords, stepMs } from '../timing.ts';
 
@@ -120,6 +121,7 @@ export function TimingDetails({
           </table>
         </div>
       )}
+      {environment.device === 'gpu' && <Baselines environment={environment} />}
       <ParityDetails />
       <div>
         <h2>This machine</h2>
