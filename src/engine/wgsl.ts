@@ -235,11 +235,14 @@ export class WgslEngine implements Engine {
       import('../onnx/judge.ts'),
       import('../onnx/write.ts'),
     ]);
-    const file = await this.exportOnnx(plan, { weights: 'f32', hasTaps: true });
+    const { bytes } = await this.#library.onnx(plan, { weights: 'f32', hasTaps: true });
+    // In the queue like everything else: two of onnxruntime's builds starting at once get in each other's way.
+    const { theirs, engine } = await this.#exclusive(async () => {
+      signal?.throwIfAborted();
+      await using session = await OrtSession.open(bytes);
+      return { theirs: await session.run(tokens), engine: session.engine };
+    });
     signal?.throwIfAborted();
-    await using session = await OrtSession.open(file);
-    signal?.throwIfAborted();
-    const theirs = await session.run(tokens);
     const { logits } = await this.run(plan, tokens, { probes: false, ...(signal ? { signal } : {}) });
     const captured = await this.#exclusive(async () => {
       using program = await this.#program(await this.#open(), plan, checkpoint, {
@@ -250,7 +253,7 @@ export class WgslEngine implements Engine {
     });
     const empty = new Float32Array();
     return judge(
-      session.engine,
+      engine,
       { logits, site: (site, side) => captured.get(site)?.[side] ?? empty },
       {
         logits: theirs.get('logits') ?? empty,

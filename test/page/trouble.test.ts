@@ -87,7 +87,7 @@ describe('with WebGPU', () => {
     await page.getByRole('button', { name: 'Generate' }).click();
     await page
       .getByRole('region', { name: 'Generated text' })
-      .getByText(/· ([2-9]|\d\d+) tokens ·/)
+      .getByText(/· ([2-9]|\d\d+) tokens · writing/)
       .waitFor();
     await page.getByRole('button', { name: 'Simulate device loss' }).click();
     await expect
