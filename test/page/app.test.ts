@@ -271,7 +271,7 @@ describe('onnxruntime', () => {
     const { page } = await app.visit();
     await settled(page);
     await page.getByRole('button', { name: 'Details' }).click();
-    await page.getByRole('button', { name: 'compare with onnxruntime’s engines' }).click();
+    await page.getByRole('button', { name: 'compare engines' }).click();
     const row = (name: RegExp) => page.getByRole('row', { name });
     await row(/^Normscope · WGSL/).waitFor({ timeout: 120_000 });
     expect(await row(/^Normscope · WGSL/).textContent()).toMatch(/1 ×51/);

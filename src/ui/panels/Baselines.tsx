@@ -65,11 +65,7 @@ export function Baselines({ environment }: { readonly environment: Environment }
       )}
       <p>
         <button type="button" className="quiet" disabled={!canAsk} onClick={() => void session.compare()}>
-          {phase === 'comparing'
-            ? 'comparing…'
-            : comparison
-              ? 'compare again'
-              : 'compare with onnxruntime’s engines'}
+          {phase === 'comparing' ? 'comparing…' : comparison ? 'compare again' : 'compare engines'}
         </button>{' '}
         <span className="soft">
           Native EP and JSEP with graph capture and buffers on the GPU, and WASM. Fetches up to 70 MB from

@@ -39,7 +39,7 @@ export function ParityLight() {
         title={about}
         onClick={() => void session.judge()}
       >
-        {phase === 'judging' ? 'asking onnxruntime…' : judgement ? 'ask again' : 'ask onnxruntime'}
+        {phase === 'judging' ? 'checking…' : judgement ? 'check again' : 'check parity'}
       </button>
     </span>
   );
