@@ -19,14 +19,14 @@ import { checkTokens, drawTokens, isCausal, readLogits, reportSite, thetaOf } fr
 import type { Engine, Environment, Generation, Run, SiteReport } from './api.ts';
 import type { Library } from './library.ts';
 
-type Opened = { readonly session: OrtSession; readonly nodeCount: number; readonly isNew: boolean };
+type Opened = { readonly session: OrtSession; readonly nodeCount: number };
 
 /** Sessions hold a copy of the weights: only the last few are kept. */
 const MOST_SESSIONS = 4;
 
 export class OrtEngine implements Engine {
   readonly #library: Library;
-  readonly #sessions = new Map<string, Promise<Omit<Opened, 'isNew'>>>();
+  readonly #sessions = new Map<string, Promise<Opened>>();
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(library: Library) {
@@ -69,7 +69,7 @@ export class OrtEngine implements Engine {
     return this.#exclusive(async () => {
       signal?.throwIfAborted();
       const startMs = performance.now();
-      const { session, nodeCount, isNew } = await this.#open(plan, { weights: 'f32', hasTaps: probes });
+      const { session, nodeCount } = await this.#open(plan, { weights: 'f32', hasTaps: probes });
       signal?.throwIfAborted();
       const builtMs = performance.now();
       const outputs = await session.run(tokens);
@@ -92,7 +92,7 @@ export class OrtEngine implements Engine {
         isCausal: isCausal(checkpoint, plan),
         sites,
         timing: { tier: probes ? 'instrumented' : 'representative', wallMs },
-        cold: { buildMs: builtMs - startMs, compiledPipelines: isNew ? 1 : 0 },
+        cold: { buildMs: builtMs - startMs, compiledPipelines: 0 },
         dispatches: nodeCount,
         readbackBytes: 0,
         memory: NO_MEMORY,
@@ -161,8 +161,8 @@ export class OrtEngine implements Engine {
         tier: 'one pass, no probes',
         wallMs: { samples: wall, summary: summarize(wall) },
         gpuMs: null,
-        bytes: 0,
-        flops: 0,
+        bytes: Number.NaN, // not counted
+        flops: Number.NaN,
       },
       perOperation: null,
     };
@@ -197,7 +197,7 @@ export class OrtEngine implements Engine {
   async #open(plan: Plan, options: OnnxOptions): Promise<Opened> {
     const key = JSON.stringify([plan, options]);
     const known = this.#sessions.get(key);
-    if (known) return { ...(await known), isNew: false };
+    if (known) return known;
     const [oldest] = this.#sessions;
     if (oldest && this.#sessions.size >= MOST_SESSIONS) {
       this.#sessions.delete(oldest[0]);
@@ -208,7 +208,7 @@ export class OrtEngine implements Engine {
       .then(async ({ bytes, nodeCount }) => ({ session: await OrtSession.open(bytes), nodeCount }));
     opening.catch(() => this.#sessions.delete(key));
     this.#sessions.set(key, opening);
-    return { ...(await opening), isNew: true };
+    return opening;
   }
 
   #exclusive<T>(work: () => Promise<T>): Promise<T> {

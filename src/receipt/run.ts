@@ -103,8 +103,8 @@ function timingsOf(run: Run, timings: Timings | null): RunReceipt['timings'] {
             warmups: timings.warmups,
             wallMs: samples(representative.wallMs),
             gpuMs: representative.gpuMs && samples(representative.gpuMs),
-            leastBytes: representative.bytes,
-            flops: representative.flops,
+            leastBytes: finite(representative.bytes),
+            flops: finite(representative.flops),
             gbPerS: finite(
               gbPerS(representative.bytes, (representative.gpuMs ?? representative.wallMs).summary.median),
             ),

@@ -117,8 +117,9 @@ export const RunReceipt = v.strictObject({
         warmups: count,
         wallMs: Samples,
         gpuMs: v.nullable(Samples),
-        leastBytes: count,
-        flops: v.number(),
+        /** null where an engine does not count them, as onnxruntime on the CPU. */
+        leastBytes: v.nullable(count),
+        flops: number,
         gbPerS: number,
       }),
     ),

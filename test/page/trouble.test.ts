@@ -158,6 +158,8 @@ describe.each([
     });
     expect(receipt.timings.representative?.gpuMs).toBeNull();
     expect(receipt.timings.perOperation).toBeNull();
+    // What was not counted is no number.
+    expect(receipt.timings.representative).toMatchObject({ leastBytes: null, flops: null, gbPerS: null });
     // The browser's own word on a page that is not secure.
     expect(complaints.filter((text) => !text.includes('Cross-Origin-Opener-Policy'))).toEqual([]);
   });

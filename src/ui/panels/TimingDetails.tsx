@@ -94,12 +94,14 @@ export function TimingDetails({
                 instrumented
               </Tag>{' '}
               {duration(run.timing.wallMs, wallStep)}
-              {environment.device === 'cpu' ? ' on the CPU' : ''} with probes, {run.dispatches} dispatches,{' '}
-              {bytes(run.readbackBytes)} read back. Building took {duration(run.cold.buildMs, wallStep)}
-              {run.cold.compiledPipelines > 0
-                ? `, ${run.cold.compiledPipelines} new pipelines compiled (cold)`
-                : ', all pipelines were there (warm)'}
-              .
+              {environment.device === 'cpu' ? ' on the CPU' : ''} with probes, {run.dispatches}{' '}
+              {environment.device === 'cpu'
+                ? `operators. Opening the graph took ${duration(run.cold.buildMs, wallStep)}.`
+                : `dispatches, ${bytes(run.readbackBytes)} read back. Building took ${duration(run.cold.buildMs, wallStep)}, ${
+                    run.cold.compiledPipelines > 0
+                      ? `${run.cold.compiledPipelines} new pipelines compiled (cold)`
+                      : 'all pipelines were there (warm)'
+                  }.`}
             </p>
           )}
         </div>
