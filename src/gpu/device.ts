@@ -29,6 +29,14 @@ export type AdapterDescription = {
   readonly subgroupMaxSize: number | null;
 };
 
+/** What a kernel may be planned around. */
+export type Machine = {
+  /** Lanes of a subgroup, where WGSL can use them and tell which one a lane is in. */
+  readonly subgroups: { readonly min: number; readonly max: number } | null;
+  readonly sharedBytes: number;
+  readonly mostLanes: number;
+};
+
 /** A buffer with an owner: whoever made it disposes it (`using`, or an array that a model frees). */
 export class GpuBuffer implements Disposable {
   readonly #gpu: Gpu;
@@ -85,6 +93,7 @@ export type GpuHost = { readonly gpu?: GPU | undefined };
 export class Gpu implements Disposable {
   readonly device: GPUDevice;
   readonly adapter: AdapterDescription;
+  readonly #languageFeatures: WGSLLanguageFeatures | undefined;
   readonly #live = new Set<GpuBuffer>();
   readonly #current = Object.fromEntries(PURPOSES.map((p) => [p, 0])) as Record<Purpose, number>;
   #peakByPurpose: Record<Purpose, number> = { ...this.#current };
@@ -94,9 +103,14 @@ export class Gpu implements Disposable {
   /** Resolves with the reason when the device goes, never when it was disposed. */
   readonly lost: Promise<Problem>;
 
-  private constructor(device: GPUDevice, adapter: AdapterDescription) {
+  private constructor(
+    device: GPUDevice,
+    adapter: AdapterDescription,
+    languageFeatures: WGSLLanguageFeatures | undefined,
+  ) {
     this.device = device;
     this.adapter = adapter;
+    this.#languageFeatures = languageFeatures;
     this.lost = new Promise((resolve) => {
       void device.lost.then((info) => {
         if (this.#isDisposed) return;
@@ -110,8 +124,22 @@ export class Gpu implements Disposable {
     });
   }
 
-  /** Opens a device with the features and limits the engine can use. Four different Problems say why not. */
-  static async open(host: GpuHost = navigator): Promise<Gpu> {
+  get machine(): Machine {
+    const { features, limits } = this.device;
+    const { subgroupMinSize: min, subgroupMaxSize: max } = this.adapter;
+    const canTell = this.#languageFeatures?.has('subgroup_id') === true;
+    return {
+      subgroups: features.has('subgroups') && canTell && min && max ? { min, max } : null,
+      sharedBytes: limits.maxComputeWorkgroupStorageSize,
+      mostLanes: limits.maxComputeInvocationsPerWorkgroup,
+    };
+  }
+
+  /**
+   * Opens a device with the features and limits the engine can use, but for those in `without`. Four different
+   * Problems say why not.
+   */
+  static async open(host: GpuHost = navigator, without: readonly GPUFeatureName[] = []): Promise<Gpu> {
     if (!host.gpu)
       throw new Problem('no-webgpu', 'Cannot reach the GPU: this browser has no WebGPU here', UPDATE_HINT);
     const adapter = await host.gpu.requestAdapter({ powerPreference: 'high-performance' });
@@ -136,10 +164,10 @@ export class Gpu implements Disposable {
     try {
       const device = await adapter.requestDevice({
         label: 'normscope',
-        requiredFeatures: USED_FEATURES.filter((f) => adapter.features.has(f)),
+        requiredFeatures: USED_FEATURES.filter((f) => adapter.features.has(f) && !without.includes(f)),
         requiredLimits: Object.fromEntries(RAISED_LIMITS.map((name) => [name, adapter.limits[name]])),
       });
-      return new Gpu(device, description);
+      return new Gpu(device, description, host.gpu.wgslLanguageFeatures);
     } catch (cause) {
       throw new Problem(
         'no-device',

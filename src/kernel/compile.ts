@@ -44,14 +44,24 @@ export type KernelSpec = {
   readonly constants: Constants;
 };
 
-/** Libraries a file names in its header line `//   uses:    a, b`. */
-export function usedLibraries(source: string): string[] {
-  const line = /^\/\/\s+uses:(.*)$/m.exec(source)?.[1] ?? '';
+/** A kernel with the grid it wants for T rows. */
+export type PlannedKernel = {
+  readonly spec: KernelSpec;
+  readonly workgroups: (T: number) => readonly [number, number?, number?];
+};
+
+function headerList(source: string, key: 'uses' | 'needs'): string[] {
+  const line = new RegExp(`^//\\s+${key}:(.*)$`, 'm').exec(source)?.[1] ?? '';
   return line
     .split(',')
     .map((name) => name.trim())
     .filter(Boolean);
 }
+
+/** Libraries a file names in its header line `//   uses:    a, b`. */
+export const usedLibraries = (source: string): string[] => headerList(source, 'uses');
+/** Extensions of WGSL a file names in its header line `//   needs:   subgroups`. */
+export const neededExtensions = (source: string): string[] => headerList(source, 'needs');
 
 function constantLine(name: string, value: Constants[string]): string {
   if (typeof value === 'boolean') return `const ${name} = ${value};`;
@@ -66,8 +76,14 @@ export function joinSources({ files, constants }: Pick<KernelSpec, 'files' | 'co
   const libraries = [
     ...new Set(files.flatMap((file) => usedLibraries(shaderSource(file)).map((lib) => `lib/${lib}`))),
   ];
-  const head = Object.entries(constants).map(([name, value]) => constantLine(name, value));
-  const lines = ['// constants of the host', ...head];
+  const extensions = new Set(
+    [...libraries, ...files].flatMap((file) => neededExtensions(shaderSource(file))),
+  );
+  const lines = [
+    ...[...extensions].map((name) => `enable ${name};`),
+    '// constants of the host',
+    ...Object.entries(constants).map(([name, value]) => constantLine(name, value)),
+  ];
   const segments = [{ file: 'constants', start: 0 }];
   for (const file of [...libraries, ...files]) {
     segments.push({ file: `${file}.wgsl`, start: lines.length });

@@ -7,7 +7,7 @@ import type { Compiler, Kernel, KernelSpec } from '../kernel/compile.ts';
 import { gather, gatherWorkgroups } from '../kernel/embed.ts';
 import { matmul, matmulBytes, matmulWorkgroups } from '../kernel/matmul.ts';
 import type { MatmulShape } from '../kernel/matmul.ts';
-import { COLUMN_LANES, columnStatistics, normForward } from '../kernel/norm.ts';
+import { COLUMN_LANES, columnStatistics, normBytes, normKernel } from '../kernel/norm.ts';
 import { countsBytes, histogramProbe, statsBytes, tokenProbe } from '../kernel/probe.ts';
 import type { AttentionStep, Composer, EmbedStep, LinearStep, NormStep } from './compose.ts';
 import { composeGpt } from './families/gpt.ts';
@@ -106,7 +106,6 @@ class Builder implements Composer {
     this.owned.push(thetaBuffer);
     const x = this.#space.activation(from, C);
     const buffers = { x, theta: thetaBuffer, y: this.#space.activation(to, C) };
-    const thetaBytes = theta.values.byteLength;
     if (theta.isMeasured) {
       this.#push(`${siteId}.columns`, 'norm', columnStatistics(theta.norm, C), {
         site: siteId,
@@ -116,12 +115,14 @@ class Builder implements Composer {
         flops: (T) => 8 * T * C,
       });
     }
-    this.#push(siteId, 'norm', normForward(theta.norm, C, eps), {
+    const shape = { C, eps, dtype: 'f32', form: 'tuned', hasResidual: false } as const;
+    const { spec, workgroups } = normKernel(theta.norm, shape, this.#gpu.machine);
+    this.#push(siteId, 'norm', spec, {
       site: siteId,
       tap: { site: siteId, x, y: buffers.y },
       buffers,
-      workgroups: (T) => [T],
-      bytes: (T) => 2 * T * C * 4 + thetaBytes,
+      workgroups,
+      bytes: (T) => normBytes(theta.norm, shape, T),
       flops: (T) => 8 * T * C,
     });
     if (this.#mode.hasProbes) this.#probe(siteId, theta, buffers);

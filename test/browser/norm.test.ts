@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device.ts';
-import { columnStatistics, COLUMN_LANES, normForward } from '../../src/kernel/norm.ts';
+import { columnStatistics, COLUMN_LANES, normKernel } from '../../src/kernel/norm.ts';
+import type { NormShape } from '../../src/kernel/norm.ts';
 import { normSpec, thetaLayout } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
 import type { Params } from '../../src/norm/reference.ts';
@@ -16,6 +17,7 @@ import type { NormCase } from '../cases/norm.ts';
 import { dispatch, openGpu, readFloats, runUniform } from './support.ts';
 
 const EPS = 1e-5;
+const shapeOf = (C: number): NormShape => ({ C, eps: EPS, dtype: 'f32', form: 'plain', hasResidual: false });
 let gpu: Gpu;
 beforeAll(async () => {
   gpu = await openGpu();
@@ -44,7 +46,8 @@ async function forward(
   using run = runUniform(gpu, T);
   if (isMeasured)
     await dispatch(gpu, columnStatistics(id, C), { x: input, theta, run }, [Math.ceil(C / COLUMN_LANES)]);
-  await dispatch(gpu, normForward(id, C, EPS), { x: input, theta, y, run }, [T]);
+  const { spec, workgroups } = normKernel(id, shapeOf(C), gpu.machine);
+  await dispatch(gpu, spec, { x: input, theta, y, run }, workgroups(T));
   return readFloats(gpu, y, T * C);
 }
 
@@ -82,7 +85,7 @@ describe.each(NORM_IDS)('%s', (id) => {
     using theta = gpu.upload('theta', 'parameters', packed(id, C, params));
     using y = gpu.buffer('y', 'activations', norm.x.byteLength);
     using run = runUniform(gpu, T);
-    await dispatch(gpu, normForward(id, C, EPS), { x: input, theta, y, run }, [7]);
+    await dispatch(gpu, normKernel(id, shapeOf(C), gpu.machine).spec, { x: input, theta, y, run }, [7]);
     const got = await readFloats(gpu, y, T * C);
     const want = referenceForward(id, norm, params, EPS);
     expect(worstDeviation(got, want, params['gamma'] ?? [], TOLERANCE[id])).toBeUndefined();

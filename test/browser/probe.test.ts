@@ -1,7 +1,7 @@
 // The probes against float64, on inputs that hurt: a planted outlier, a constant row, values that are no numbers.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device.ts';
-import { normForward } from '../../src/kernel/norm.ts';
+import { normKernel } from '../../src/kernel/norm.ts';
 import {
   CURVE,
   histogramProbe,
@@ -46,7 +46,8 @@ async function probed(id: NormId, norm: NormCase, params: ReturnType<typeof norm
   using site = gpu.buffer('site', 'probes', 16, GPUBufferUsage.UNIFORM);
   gpu.write(site, Uint32Array.of(SITE));
   const buffers = { x: input, theta, y, run, token_stats: stats, counts, site };
-  await dispatch(gpu, normForward(id, C, EPS), { x: input, theta, y, run }, [T]);
+  const shape = { C, eps: EPS, dtype: 'f32', form: 'plain', hasResidual: false } as const;
+  await dispatch(gpu, normKernel(id, shape, gpu.machine).spec, { x: input, theta, y, run }, [T]);
   await dispatch(gpu, tokenProbe(id, C, EPS, ROWS), buffers, [T]);
   await dispatch(gpu, histogramProbe(id, C, EPS, ROWS), buffers, [T]);
   const bytes = await gpu.read([

@@ -11,12 +11,15 @@ import {
 import type { KernelSpec } from '../../src/kernel/compile.ts';
 import { gather } from '../../src/kernel/embed.ts';
 import { matmul } from '../../src/kernel/matmul.ts';
-import { columnStatistics, normForward } from '../../src/kernel/norm.ts';
+import { columnStatistics, normKernel } from '../../src/kernel/norm.ts';
 import { histogramProbe, tokenProbe } from '../../src/kernel/probe.ts';
 import { NORM_IDS, thetaLayout } from '../../src/norm/registry.ts';
 
 const C = 6;
 const HEADS = { C: 8, H: 2, context: 16 };
+const MACHINE = { subgroups: null, sharedBytes: 16384, mostLanes: 256 };
+const PLAIN = { C, eps: 1e-5, dtype: 'f32', form: 'plain', hasResidual: false } as const;
+
 const bindings = (spec: KernelSpec): string[] =>
   bindingsOf(joinSources(spec).code)
     .map(({ group, binding, type, name }) => `${group}.${binding} ${type} ${name}`)
@@ -38,7 +41,7 @@ const MATMUL = [
 ];
 
 test.each<[string, KernelSpec, string[]]>([
-  ...NORM_IDS.map((id): [string, KernelSpec, string[]] => [id, normForward(id, C, 1e-5), NORM]),
+  ...NORM_IDS.map((id): [string, KernelSpec, string[]] => [id, normKernel(id, PLAIN, MACHINE).spec, NORM]),
   ['rows', causalAttention('rows', HEADS), ATTENTION],
   ['split', causalAttention('split', HEADS), ATTENTION],
   ['plain f16', matmul('plain', { N: 4, K: 3, dtype: 'f16' }), MATMUL],
@@ -75,7 +78,7 @@ test.each<[string, KernelSpec, string[]]>([
 });
 
 describe('joining', () => {
-  const spec = normForward('derf', C, 1e-5);
+  const spec = normKernel('derf', PLAIN, MACHINE).spec;
   const { code, segments } = joinSources(spec);
   const lines = code.split('\n');
 
