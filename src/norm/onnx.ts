@@ -12,9 +12,15 @@ export type OnnxNorm = {
   readonly op: OnnxOp;
   readonly x: string;
   readonly param: (name: string) => string;
+  /** A number as a tensor [1]. */
+  readonly number: (value: number) => string;
+  /** The channels' axis as an operator takes it that reduces. */
+  readonly lastAxis: () => string;
   readonly eps: number;
   /** Statistics are to be taken from the tokens of the input. */
   readonly isMeasured: boolean;
+  /** RMSNormalization exists from 23. */
+  readonly opset: number;
 };
 
 /**
@@ -38,8 +44,16 @@ export const layernorm: OnnxRecipe = {
 
 export const rmsnorm: OnnxRecipe = {
   kind: 'whole',
-  write: ({ op, x, param, eps }) =>
-    op('Add', [op('RMSNormalization', [x, param('gamma')], { axis: -1, epsilon: eps }), param('beta')]),
+  write: ({ op, x, param, number, lastAxis, eps, opset }) => {
+    if (opset >= 23)
+      return op('Add', [
+        op('RMSNormalization', [x, param('gamma')], { axis: -1, epsilon: eps }),
+        param('beta'),
+      ]);
+    const square = op('ReduceMean', [op('Mul', [x, x]), lastAxis()], { keepdims: 1 });
+    const core = op('Div', [x, op('Sqrt', [op('Add', [square, number(eps)])])]);
+    return op('Add', [op('Mul', [core, param('gamma')]), param('beta')]);
+  },
 };
 
 export const instancenorm: OnnxRecipe = {

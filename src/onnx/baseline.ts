@@ -13,7 +13,8 @@ export type Baseline = {
   readonly name: string;
   /** One forward, waited for; nothing is read back. */
   readonly run: () => Promise<void>;
-  readonly readLogits: () => Promise<Float32Array>;
+  /** One forward and its output. */
+  readonly read: () => Promise<Float32Array>;
   readonly dispose: () => Promise<void>;
 };
 
@@ -37,78 +38,88 @@ async function loadEngine(id: 'native' | 'jsep'): Promise<Ort> {
   return ort;
 }
 
+/** A graph of fixed shapes, what goes in, and the name of the output that counts. */
+export type BaselineGraph = {
+  readonly file: Uint8Array;
+  readonly inputs: readonly BaselineInput[];
+  readonly output: string;
+};
+export type BaselineInput = {
+  readonly name: string;
+  readonly dims: readonly number[];
+  readonly data: BigInt64Array | Float32Array;
+};
+
 /**
- * A graph of fixed length on one of the engines. The WebGPU ones run on `device` where the engine takes one, with
- * buffers on the GPU and graph capture on: capture refuses a graph with any node off the GPU, so none can fall back
- * in silence. Throws Problem `onnxruntime` when the engine will not.
+ * A graph on one of the engines. The WebGPU ones run on `device` where the engine takes one, with buffers on the GPU
+ * and graph capture on: capture refuses a graph with any node off the GPU, so none can fall back in silence.
+ * Throws Problem `onnxruntime` when the engine will not.
  */
 export async function openBaseline(
   id: BaselineId,
-  file: Uint8Array,
-  tokens: readonly number[],
-  vocabSize: number,
+  { file, inputs, output }: BaselineGraph,
   device: GPUDevice,
 ): Promise<Baseline> {
   if (id === 'wasm') {
     const session = await OrtSession.open(file);
-    const logits = async (): Promise<Float32Array> =>
-      (await session.run(tokens)).get('logits') ?? new Float32Array();
+    const read = async (): Promise<Float32Array> =>
+      (await session.feed(inputs)).get(output) ?? new Float32Array();
     return {
       name: session.engine,
-      run: async () => void (await logits()),
-      readLogits: logits,
+      run: async () => void (await read()),
+      read,
       dispose: () => session[Symbol.asyncDispose](),
     };
   }
-  const T = tokens.length;
   const words = BASELINES[id];
   try {
     const ort = await loadEngine(id);
     const session = await ort.InferenceSession.create(file, {
       executionProviders: [{ name: 'webgpu', ...(id === 'native' ? { device } : {}) }],
-      freeDimensionOverrides: { batch: 1, sequence: T },
       enableGraphCapture: true,
       preferredOutputLocation: 'gpu-buffer',
     });
     const used = id === 'native' ? device : await ort.env.webgpu.device;
-    const buffer = (label: string, size: number): GPUBuffer =>
-      used.createBuffer({
-        label,
-        size,
+    const buffers = inputs.map(({ name, data }) => {
+      const buffer = used.createBuffer({
+        label: `baseline.${name}`,
+        size: data.byteLength,
         usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
       });
-    const ids = buffer('baseline.input_ids', 8 * T);
-    const logits = buffer('baseline.logits', 4 * T * vocabSize);
-    used.queue.writeBuffer(ids, 0, BigInt64Array.from(tokens, BigInt));
-    const feeds = { input_ids: ort.Tensor.fromGpuBuffer(ids, { dataType: 'int64', dims: [1, T] }) };
-    const fetches = {
-      logits: ort.Tensor.fromGpuBuffer(logits, { dataType: 'float32', dims: [1, T, vocabSize] }),
-    };
-    const run = async (): Promise<void> => {
-      await session.run(feeds, fetches);
+      used.queue.writeBuffer(buffer, 0, data.buffer, data.byteOffset, data.byteLength);
+      return buffer;
+    });
+    const feeds = Object.fromEntries(
+      inputs.map(({ name, dims, data }, index) => {
+        const dataType = data instanceof Float32Array ? ('float32' as const) : ('int64' as const);
+        const buffer = buffers[index];
+        if (!buffer) throw new RangeError(`Cannot feed "${name}": it has no buffer`);
+        return [name, ort.Tensor.fromGpuBuffer(buffer, { dataType, dims: [...dims] })];
+      }),
+    );
+    // Outputs are left to onnxruntime: 1.30.0 forgets after the first run that an output was given to it, and from
+    // then on takes a recycled address for it or, by luck, not.
+    const outputs = async (): Promise<Readonly<Record<string, OrtWebgpu.Tensor>>> => {
+      const made = await session.run(feeds);
       await used.queue.onSubmittedWorkDone();
+      return made;
+    };
+    const release = (made: Readonly<Record<string, OrtWebgpu.Tensor>>): void => {
+      for (const tensor of Object.values(made)) tensor.dispose();
     };
     return {
       name: `onnxruntime-web ${ort.env.versions.web ?? ''} · ${words}`,
-      run,
-      readLogits: async () => {
-        await run();
-        const staging = used.createBuffer({
-          size: logits.size,
-          usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-        });
-        const encoder = used.createCommandEncoder();
-        encoder.copyBufferToBuffer(logits, 0, staging, 0, logits.size);
-        used.queue.submit([encoder.finish()]);
-        await staging.mapAsync(GPUMapMode.READ);
-        const values = new Float32Array(staging.getMappedRange().slice(0));
-        staging.destroy();
-        return values;
+      run: async () => release(await outputs()),
+      read: async () => {
+        const made = await outputs();
+        const values = await made[output]?.getData();
+        release(made);
+        if (!(values instanceof Float32Array)) throw new TypeError(`the graph gave no ${output}`);
+        return values.slice();
       },
       dispose: async () => {
         await session.release();
-        ids.destroy();
-        logits.destroy();
+        for (const buffer of buffers) buffer.destroy();
       },
     };
   } catch (cause) {

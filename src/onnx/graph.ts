@@ -20,6 +20,8 @@ const ELEMENT: Record<ElementType, number> = {
 /** ONNX types an attribute by its operator; these are the float ones that are used here. */
 const FLOAT_ATTRIBUTES = new Set(['epsilon']);
 
+const CONTRIB = 'com.microsoft';
+
 type Attribute = number | string | readonly number[];
 
 function attributeOf(name: string, value: Attribute): Onnx.IAttributeProto {
@@ -54,15 +56,23 @@ export class OnnxGraph {
     return name;
   };
 
+  /** A node of onnxruntime's own operators. */
+  contrib(type: string, inputs: readonly string[]): string {
+    const [name = ''] = this.split(type, inputs, [this.#fresh(type)], {}, CONTRIB);
+    return name;
+  }
+
   /** A node with several outputs. */
   split(
     type: string,
     inputs: readonly string[],
     outputs: readonly string[],
     attributes: Readonly<Record<string, Attribute>> = {},
+    domain = '',
   ): readonly string[] {
     this.#nodes.push({
       opType: type,
+      domain,
       name: `${outputs[0]}/${type}`,
       input: [...inputs],
       output: [...outputs],
@@ -136,7 +146,10 @@ export class OnnxGraph {
     const { name, producer, opset, irVersion, description, metadata } = about;
     return onnx.ModelProto.encode({
       irVersion,
-      opsetImport: [{ domain: '', version: opset }],
+      opsetImport: [
+        { domain: '', version: opset },
+        ...(this.#nodes.some(({ domain }) => domain === CONTRIB) ? [{ domain: CONTRIB, version: 1 }] : []),
+      ],
       producerName: producer.name,
       producerVersion: producer.version,
       docString: description,

@@ -74,9 +74,32 @@ export class OrtSession implements AsyncDisposable {
     }
   }
 
+  /** Every float output of one run of `inputs`, by name. */
+  async feed(
+    inputs: readonly {
+      readonly name: string;
+      readonly dims: readonly number[];
+      readonly data: BigInt64Array | Float32Array;
+    }[],
+  ): Promise<Map<string, Float32Array>> {
+    const { Tensor } = this.#ort;
+    return floatsOf(
+      await this.#run(
+        Object.fromEntries(
+          inputs.map(({ name, dims, data }) => [
+            name,
+            data instanceof Float32Array
+              ? new Tensor('float32', data, dims)
+              : new Tensor('int64', data, dims),
+          ]),
+        ),
+      ),
+    );
+  }
+
   /** Every float output of one run of `tokens`, by name. */
   async run(tokens: readonly number[]): Promise<Map<string, Float32Array>> {
-    return floatsOf(await this.#feed(tokens, {}));
+    return floatsOf(await this.#run(this.#ids(tokens)));
   }
 
   /** No earlier tokens, for a model of H heads of D channels. */
@@ -91,7 +114,7 @@ export class OrtSession implements AsyncDisposable {
 
   /** Logits [T, V] of `tokens` after `past`, and the past after them. */
   async decode(tokens: readonly number[], past: Past): Promise<{ logits: Float32Array; past: Past }> {
-    const outputs = await this.#feed(tokens, past);
+    const outputs = await this.#run({ ...this.#ids(tokens), ...past });
     const present = Object.entries(outputs).flatMap(([name, tensor]) =>
       name.startsWith('present.') ? [[name.replace('present', 'past_key_values'), tensor] as const] : [],
     );
@@ -101,10 +124,14 @@ export class OrtSession implements AsyncDisposable {
     };
   }
 
-  async #feed(tokens: readonly number[], past: Past): Promise<Readonly<Record<string, Tensor>>> {
-    const input_ids = new this.#ort.Tensor('int64', BigInt64Array.from(tokens, BigInt), [1, tokens.length]);
+  #ids(tokens: readonly number[]): Record<string, Tensor> {
+    const data = BigInt64Array.from(tokens, BigInt);
+    return { input_ids: new this.#ort.Tensor('int64', data, [1, tokens.length]) };
+  }
+
+  async #run(feeds: Readonly<Record<string, Tensor>>): Promise<Readonly<Record<string, Tensor>>> {
     try {
-      return await this.#session.run({ input_ids, ...past });
+      return await this.#session.run(feeds);
     } catch (cause) {
       throw problem(
         `run the graph in ${this.engine}`,

@@ -9,9 +9,12 @@ import type { Plan } from '../model/plan.ts';
 import type { Checkpoint } from '../model/weights.ts';
 import { normSpec, thetaLayout } from '../norm/registry.ts';
 import { OnnxGraph } from './graph.ts';
+import type { Dim } from './graph.ts';
 
 export const OPSET = 23;
-const IR_VERSION = 10;
+/** JSEP of onnxruntime 1.30.0 leaves newer Reshape and Transpose to the CPU. */
+const JSEP_OPSET = 20;
+export const IR_VERSION = 10;
 
 export type OnnxOptions = {
   /** Width that matrices are stored with; arithmetic is f32 either way. */
@@ -22,12 +25,14 @@ export type OnnxOptions = {
   readonly isFolded?: boolean;
   /** Input and output of every site as outputs of the graph too. */
   readonly hasTaps?: boolean;
+  /** For this many tokens (after so many earlier ones) and no other: nothing is left to compute from shapes. */
+  readonly fixed?: { readonly tokens: number; readonly past: number };
+  /** What onnxruntime's JSEP takes whole: an older opset, and its own FastGelu, as its Gelu is never the tanh form. */
+  readonly isForJsep?: boolean;
 };
 
-const BATCH = 'batch';
-const TOKENS = 'sequence';
-const PAST = 'past_sequence';
-const TOTAL = 'total_sequence';
+export const opsetOf = ({ isForJsep }: Pick<OnnxOptions, 'isForJsep'>): number =>
+  isForJsep ? JSEP_OPSET : OPSET;
 
 type Fold = { readonly gamma: Float32Array; readonly beta: Float32Array };
 
@@ -40,6 +45,7 @@ class OnnxComposer implements Composer {
   /** The name under which each of the family's tensors stands in the graph now. */
   readonly #values = new Map<string, string>();
   readonly #folds = new Map<string, Fold>();
+  readonly #dims: { readonly batch: Dim; readonly tokens: Dim; readonly past: Dim; readonly total: Dim };
   readonly #mask: string;
   readonly #position: string;
 
@@ -49,12 +55,26 @@ class OnnxComposer implements Composer {
     this.#options = options;
     const { graph } = this;
     const { n_layer, n_head: H, n_embd: C } = checkpoint.config;
-    graph.input('input_ids', 'int64', [BATCH, TOKENS]);
+    const { fixed } = options;
+    this.#dims = fixed
+      ? { batch: 1, tokens: fixed.tokens, past: fixed.past, total: fixed.past + fixed.tokens }
+      : { batch: 'batch', tokens: 'sequence', past: 'past_sequence', total: 'total_sequence' };
+    const { batch, tokens, past: earlier } = this.#dims;
+    graph.input('input_ids', 'int64', [batch, tokens]);
     for (let layer = 0; options.hasPast && layer < n_layer; layer++)
       for (const part of ['key', 'value'])
-        graph.input(`past_key_values.${layer}.${part}`, 'float', [BATCH, H, PAST, C / H]);
+        graph.input(`past_key_values.${layer}.${part}`, 'float', [batch, H, earlier, C / H]);
     graph.scope = 'positions';
     const { op } = graph;
+    if (fixed) {
+      const { tokens: T, past: P } = fixed;
+      this.#position = graph.ints(...Array.from({ length: T }, (_, t) => P + t));
+      const allowed = Uint8Array.from({ length: T * (P + T) }, (_, i) =>
+        Number(i % (P + T) <= P + Math.floor(i / (P + T))),
+      );
+      this.#mask = graph.initializer('attention/mask', 'bool', [T, P + T], allowed);
+      return;
+    }
     const length = (of: string, axis: number): string => op('Gather', [op('Shape', [of]), graph.int(axis)]);
     const past = options.hasPast ? length('past_key_values.0.key', 2) : graph.int(0);
     const total = op('Add', [past, length('input_ids', 1)]);
@@ -136,13 +156,22 @@ class OnnxComposer implements Composer {
       return graph.floats(`${siteId}.${name}`, [values.length], values);
     };
     const x = this.#value(from);
-    let y = onnx.write({ op, x, param, eps, isMeasured: theta.isMeasured });
+    let y = onnx.write({
+      op,
+      x,
+      param,
+      number: (value) => graph.floats(`number/${value}`, [1], Float32Array.of(value)),
+      lastAxis: () => graph.ints(-1),
+      eps,
+      isMeasured: theta.isMeasured,
+      opset: opsetOf(this.#options),
+    });
     if (onnx.kind === 'core' && !isFolded) y = op('Add', [op('Mul', [y, param('gamma')]), param('beta')]);
     if (this.#options.hasTaps) {
       op('Identity', [x], {}, tapName(siteId, 'in'));
       op('Identity', [y], {}, tapName(siteId, 'out'));
       for (const side of ['in', 'out'] as const)
-        graph.output(tapName(siteId, side), 'float', [BATCH, TOKENS, C]);
+        graph.output(tapName(siteId, side), 'float', [this.#dims.batch, this.#dims.tokens, C]);
     }
     this.#values.set(to, y);
     if (isFolded) this.#folds.set(to, affine);
@@ -177,7 +206,10 @@ class OnnxComposer implements Composer {
     }
     if (bias)
       product = op('Add', [product, graph.floats(`${label}.bias${fold ? '.folded' : ''}`, [N], bias)]);
-    if (isGelu) product = op('Gelu', [product], { approximate: 'tanh' });
+    if (isGelu)
+      product = this.#options.isForJsep
+        ? graph.contrib('FastGelu', [product])
+        : op('Gelu', [product], { approximate: 'tanh' });
     this.#values.set(to, isAdded ? op('Add', [this.#value(to), product]) : product);
   }
 
@@ -188,7 +220,8 @@ class OnnxComposer implements Composer {
     const D = C / H;
     graph.scope = label;
     const names = ['q', 'k', 'v'].map((part) => `${label}/${part}`);
-    graph.split('Split', [this.#value(from)], names, { axis: -1, num_outputs: 3 });
+    // Sizes are spelled out: JSEP of 1.30.0 takes `num_outputs` for parts of no size.
+    graph.split('Split', [this.#value(from), graph.ints(C, C, C)], names, { axis: -1 });
     const [q = '', k = '', v = ''] = names.map((name) =>
       op('Transpose', [op('Reshape', [name, graph.ints(0, 0, H, D)])], { perm: [0, 2, 1, 3] }),
     );
@@ -203,7 +236,7 @@ class OnnxComposer implements Composer {
       key = op('Concat', [`past_key_values.${layer}.key`, key], { axis: 2 }, `present.${layer}.key`);
       value = op('Concat', [`past_key_values.${layer}.value`, value], { axis: 2 }, `present.${layer}.value`);
       for (const part of ['key', 'value'])
-        graph.output(`present.${layer}.${part}`, 'float', [BATCH, H, TOTAL, D]);
+        graph.output(`present.${layer}.${part}`, 'float', [this.#dims.batch, H, this.#dims.total, D]);
     }
     const scores = op('MatMul', [query, op('Transpose', [key], { perm: [0, 1, 3, 2] })]);
     const lowest = graph.floats('attention/lowest', [1], Float32Array.of(-3.4e38));
@@ -226,7 +259,7 @@ class OnnxComposer implements Composer {
     }) as [string, string];
     return (heads) => {
       const halves = [graph.fresh('low'), graph.fresh('high')] as const;
-      graph.split('Split', [heads], halves, { axis: -1, num_outputs: 2 });
+      graph.split('Split', [heads, graph.ints(D / 2, D / 2)], halves, { axis: -1 });
       const [low, high] = halves;
       return op(
         'Concat',
@@ -242,7 +275,8 @@ class OnnxComposer implements Composer {
   /** Names the logits and closes the graph. */
   finish(): void {
     this.graph.op('Identity', [this.#value('logits')], {}, 'logits');
-    this.graph.output('logits', 'float', [BATCH, TOKENS, this.#checkpoint.config.vocab_size]);
+    const { batch, tokens } = this.#dims;
+    this.graph.output('logits', 'float', [batch, tokens, this.#checkpoint.config.vocab_size]);
   }
 }
 
@@ -311,7 +345,7 @@ export function writeOnnx(
   const bytes = composer.graph.encode({
     name: plan.weights,
     producer: { name: 'Normscope', version: about.version },
-    opset: OPSET,
+    opset: opsetOf(options),
     irVersion: IR_VERSION,
     description: `${about.model}, weights ${plan.weights}, norms: ${planSource(plan)}. ${about.description}`,
     metadata: {

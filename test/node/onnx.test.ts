@@ -140,6 +140,30 @@ describe('members without a twin', () => {
   });
 });
 
+describe('a graph for one length', () => {
+  it.each([
+    ['as it is', {}],
+    ['for JSEP', { isForJsep: true }],
+  ])('gives the logits of the graph for any length, %s', async (_, options) => {
+    for (const norm of ['layernorm', 'rmsnorm', 'dyt'] as const) {
+      const { checkpoint, cases } = twin(norm);
+      const tokens = cases[0]?.tokens ?? [];
+      const plan = planFor(checkpoint, norm);
+      const fixed = { tokens: tokens.length, past: 0 };
+      const want = await logitsOf(writeOnnx(checkpoint, plan, { weights: 'f32' }, ABOUT), tokens);
+      const file = writeOnnx(checkpoint, plan, { weights: 'f32', fixed, ...options }, ABOUT);
+      const got = await logitsOf(file, tokens);
+      expect(got.length).toBe(want.length);
+      expect(Math.max(...got.map((value, i) => Math.abs(value - (want[i] ?? Number.NaN))))).toBeLessThan(
+        1e-4,
+      );
+      const { graph } = onnxProto.onnx.ModelProto.decode(file);
+      const types = new Set(graph?.node?.map(({ opType }) => opType));
+      for (const type of ['Shape', 'Range', 'LessOrEqual']) expect(types).not.toContain(type);
+    }
+  });
+});
+
 describe('decoding', () => {
   it('gives the same logits a token at a time, from past keys and values', async () => {
     const { checkpoint, cases } = twin('dyt');
