@@ -102,11 +102,22 @@ export type Contender =
     }
   | { readonly isFailed: true; readonly name: string; readonly reason: string };
 
+/** All tokens at once; or the last of them, after the others whose keys and values are cached. */
+export const CONTEST_PHASES = ['prefill', 'decode'] as const;
+export type ContestPhase = (typeof CONTEST_PHASES)[number];
+
+export type Contest = {
+  readonly phase: ContestPhase;
+  /** Allowed difference of logits as large as these. */
+  readonly tolerance: number;
+  readonly contenders: readonly Contender[];
+};
+
 export type Comparison = {
   readonly plan: Plan;
   readonly tokenCount: number;
-  /** Ours first. */
-  readonly contenders: readonly Contender[];
+  /** Contenders, ours first. No decode where the norm takes statistics over tokens, or for one token alone. */
+  readonly contests: readonly Contest[];
 };
 
 type Abortable = { readonly signal?: AbortSignal };

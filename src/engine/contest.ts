@@ -2,12 +2,11 @@
 // on all alike.
 import { summarize } from '../bench/summary.ts';
 import { BASELINE_IDS, BASELINES, countDispatches, openBaseline } from '../onnx/baseline.ts';
-import type { Baseline } from '../onnx/baseline.ts';
-import { maxDifference } from '../onnx/judge.ts';
-import type { Contender } from './api.ts';
+import type { Baseline, BaselineGraph, BaselineId } from '../onnx/baseline.ts';
+import { maxDifference, toleranceOf } from '../onnx/judge.ts';
+import type { Contender, Contest } from './api.ts';
 
 const WARMUPS = 2;
-const ATTEMPTS = 4;
 
 type Runner = Pick<Baseline, 'name' | 'run'> & {
   readonly logits: Float32Array;
@@ -15,47 +14,21 @@ type Runner = Pick<Baseline, 'name' | 'run'> & {
   readonly samples: number[];
 };
 
-async function prepare({ name, run, readLogits }: Omit<Baseline, 'dispose'>): Promise<Runner> {
-  const logits = await readLogits(); // the first run compiles, the second captures
+async function prepare({ name, run, read }: Omit<Baseline, 'dispose'>): Promise<Runner> {
+  const logits = await read(); // the first run compiles, the second captures
   for (let i = 0; i < WARMUPS; i++) await run();
   return { name, run, logits, dispatches: await countDispatches(run), samples: [] };
 }
 
-/**
- * A baseline that has run, or why there is none. Tried anew a few times: the native EP of 1.30.0 now and then loses
- * its own output buffer on a first run ("gpuBufferMetadata" of undefined) and keeps it on the next.
- */
-async function enter(
-  open: () => Promise<Baseline>,
-): Promise<{ baseline: Baseline; runner: Runner } | { reason: string }> {
-  let reason = '';
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    let baseline: Baseline | undefined;
-    try {
-      baseline = await open();
-      return { baseline, runner: await prepare(baseline) };
-    } catch (thrown) {
-      reason = thrown instanceof Error ? thrown.message : String(thrown);
-      if (!baseline) break; // the engine refused the graph: it will again
-      await baseline.dispose();
-    }
-  }
-  return { reason };
-}
-
-/** `signal` is looked at between forwards; `say` tells what is going on. */
+/** Rejects when `signal` aborts, looked at between forwards; `say` tells what is going on. */
 export async function contest(
   ours: Omit<Baseline, 'dispose'>,
-  graph: {
-    readonly file: Uint8Array;
-    readonly tokens: readonly number[];
-    readonly vocabSize: number;
-    readonly device: GPUDevice;
-  },
+  graphs: (id: BaselineId) => Promise<BaselineGraph>,
+  device: GPUDevice,
   rounds: number,
   say: (words: string) => void,
   signal: AbortSignal | undefined,
-): Promise<Contender[]> {
+): Promise<Omit<Contest, 'phase'>> {
   const failed: Contender[] = [];
   const opened: Baseline[] = [];
   try {
@@ -64,15 +37,14 @@ export async function contest(
       signal?.throwIfAborted();
       const name = `onnxruntime-web · ${BASELINES[id]}`;
       say(`Opening ${name}`);
-      const entered = await enter(() =>
-        openBaseline(id, graph.file, graph.tokens, graph.vocabSize, graph.device),
-      );
-      if ('reason' in entered) {
-        failed.push({ isFailed: true, name, reason: entered.reason });
-        continue;
+      try {
+        const baseline = await openBaseline(id, await graphs(id), device);
+        opened.push(baseline);
+        runners.push(await prepare(baseline));
+      } catch (thrown) {
+        const reason = thrown instanceof Error ? thrown.message : String(thrown);
+        failed.push({ isFailed: true, name, reason });
       }
-      opened.push(entered.baseline);
-      runners.push(entered.runner);
     }
     for (let round = 0; round < rounds; round++) {
       say(`Round ${round + 1} of ${rounds}`);
@@ -84,16 +56,19 @@ export async function contest(
       }
     }
     const reference = runners[0]?.logits ?? new Float32Array();
-    return [
-      ...runners.map(({ name, dispatches, samples, logits }): Contender => ({
-        isFailed: false,
-        name,
-        dispatches,
-        wallMs: { samples, summary: summarize(samples) },
-        maxAbsLogit: maxDifference(reference, logits).maxAbs,
-      })),
-      ...failed,
-    ];
+    return {
+      tolerance: toleranceOf(maxDifference(reference, reference).largest),
+      contenders: [
+        ...runners.map(({ name, dispatches, samples, logits }): Contender => ({
+          isFailed: false,
+          name,
+          dispatches,
+          wallMs: { samples, summary: summarize(samples) },
+          maxAbsLogit: maxDifference(reference, logits).maxAbs,
+        })),
+        ...failed,
+      ],
+    };
   } finally {
     for (const { dispose } of opened) await dispose();
   }

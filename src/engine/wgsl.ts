@@ -19,7 +19,8 @@ import { problemData } from '../problem.ts';
 import type { ProblemData } from '../problem.ts';
 import { checkTokens, drawTokens, readLogits, reportSite } from './answer.ts';
 import type { Library } from './library.ts';
-import type { Comparison, Engine, Environment, Generation, Loaded, Run } from './api.ts';
+import { CONTEST_PHASES } from './api.ts';
+import type { Comparison, Contest, Engine, Environment, Generation, Loaded, Run } from './api.ts';
 
 const MOST_OPERATIONS = 512;
 
@@ -272,36 +273,41 @@ export class WgslEngine implements Engine {
   ): Promise<Comparison> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
     const tokens = checkTokens(given, checkpoint);
-    const vocabSize = checkpoint.config.vocab_size;
-    const [{ contest }, { bytes }] = await Promise.all([
+    const V = checkpoint.config.vocab_size;
+    const [{ contest }, { contestGraphs }] = await Promise.all([
       import('./contest.ts'),
-      this.#library.onnx(plan, { weights: 'f32' }),
+      import('./contest-graphs.ts'),
     ]);
     return this.#exclusive(async () => {
       const session = await this.#open();
       const { gpu } = session;
-      using program = await this.#program(session, plan, checkpoint, { kind: 'prefill', hasProbes: false });
-      const logits = session.space(checkpoint).activation('logits', vocabSize);
-      const run = async (): Promise<void> => {
-        program.submit(tokens, 0);
-        await gpu.done();
-      };
-      const ours = {
-        name: 'Normscope · WGSL',
-        run,
-        readLogits: async () => {
-          await run();
-          return new Float32Array(
-            await gpu.read([{ buffer: logits, sizeBytes: 4 * tokens.length * vocabSize }]),
-          );
-        },
-      };
-      const graph = { file: bytes, tokens, vocabSize, device: gpu.device };
-      return {
-        plan,
-        tokenCount: tokens.length,
-        contenders: await contest(ours, graph, rounds, onRound, signal),
-      };
+      const logits = session.space(checkpoint).activation('logits', V);
+      const contests: Contest[] = [];
+      for (const phase of CONTEST_PHASES) {
+        using prefill = await this.#program(session, plan, checkpoint, { kind: 'prefill', hasProbes: false });
+        if (phase === 'decode' && (!prefill.isCausal || tokens.length < 2)) continue;
+        using decode = await this.#program(session, plan, checkpoint, { kind: 'decode', hasProbes: false });
+        const past = phase === 'prefill' ? 0 : tokens.length - 1;
+        const program = phase === 'prefill' ? prefill : decode;
+        if (past > 0) prefill.submit(tokens.slice(0, past), 0);
+        const run = async (): Promise<void> => {
+          program.submit(tokens.slice(past), past);
+          await gpu.done();
+        };
+        const ours = {
+          name: 'Normscope · WGSL',
+          run,
+          read: async () => {
+            await run();
+            const sizeBytes = 4 * (tokens.length - past) * V;
+            return new Float32Array(await gpu.read([{ buffer: logits, sizeBytes }]));
+          },
+        };
+        const graphs = contestGraphs(this.#library, plan, checkpoint, tokens, past);
+        const say = (words: string): void => onRound(`${phase}: ${words}`);
+        contests.push({ phase, ...(await contest(ours, graphs, gpu.device, rounds, say, signal)) });
+      }
+      return { plan, tokenCount: tokens.length, contests };
     });
   }
 

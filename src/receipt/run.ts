@@ -2,7 +2,7 @@
 import { csvFormatRows } from 'd3-dsv';
 import * as v from 'valibot';
 import type { Timings } from '../bench/timings.ts';
-import type { Environment, Run, SiteReport } from '../engine/api.ts';
+import type { Comparison, Environment, Run, SiteReport } from '../engine/api.ts';
 import { DRIVE, CURVE, TOKEN_FIELDS } from '../kernel/probe.ts';
 import { splitWeightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
@@ -20,6 +20,7 @@ export type RunRecord = {
   readonly prompt: string;
   readonly sampling: Sampling;
   readonly timings: Timings | null;
+  readonly comparison: Comparison | null;
   readonly generated: RunReceipt['result']['generated'];
   readonly createdAt: Date;
 };
@@ -68,23 +69,31 @@ function siteResult({
   };
 }
 
-function timingsOf(run: Run, timings: Timings | null): RunReceipt['timings'] {
-  const samples = ({
-    samples: all,
-    summary,
-  }: {
-    samples: readonly number[];
-    summary: Timings['representative']['wallMs']['summary'];
-  }) => ({
-    samples: numbers(all),
-    summary: {
-      n: summary.n,
-      median: finite(summary.median),
-      p10: finite(summary.p10),
-      p90: finite(summary.p90),
-      min: finite(summary.min),
-    },
-  });
+const samples = ({
+  samples: all,
+  summary: { n, median, p10, p90, min },
+}: Timings['representative']['wallMs']) => ({
+  samples: numbers(all),
+  summary: { n, median: finite(median), p10: finite(p10), p90: finite(p90), min: finite(min) },
+});
+
+function baselinesOf({ tokenCount, contests }: Comparison): NonNullable<RunReceipt['timings']['baselines']> {
+  return {
+    tier: 'interleaved rounds, nothing read back',
+    tokenCount,
+    contests: contests.map(({ phase, tolerance, contenders }) => ({
+      phase,
+      tolerance,
+      contenders: contenders.map((contender) =>
+        contender.isFailed
+          ? contender
+          : { ...contender, wallMs: samples(contender.wallMs), maxAbsLogit: finite(contender.maxAbsLogit) },
+      ),
+    })),
+  };
+}
+
+function timingsOf({ run, timings, comparison }: RunRecord): RunReceipt['timings'] {
   const { representative, perOperation } = timings ?? {};
   return {
     instrumented: {
@@ -128,6 +137,7 @@ function timingsOf(run: Run, timings: Timings | null): RunReceipt['timings'] {
           ),
         }
       : null,
+    baselines: comparison && baselinesOf(comparison),
   };
 }
 
@@ -143,7 +153,7 @@ function environmentOf(environment: Environment, browser: RunRecord['browser']):
 
 /** The run as `normscope/run/1`, checked against its schema. */
 export function runReceipt(record: RunRecord): RunReceipt {
-  const { environment, browser, info, run, prompt, sampling, timings, generated, createdAt } = record;
+  const { environment, browser, info, run, prompt, sampling, generated, createdAt } = record;
   const { memory, plan } = run;
   return v.parse(RunReceipt, {
     schema: RUN_SCHEMA,
@@ -193,7 +203,7 @@ export function runReceipt(record: RunRecord): RunReceipt {
       sites: Object.fromEntries(run.sites.map((site) => [site.site.id, siteResult(site)])),
       generated,
     },
-    timings: timingsOf(run, timings),
+    timings: timingsOf(record),
     memory: {
       currentBytes: memory.currentBytes,
       peakBytes: memory.peakBytes,
@@ -282,6 +292,12 @@ export function runCsv(receipt: RunReceipt): string {
     samplesUs.forEach((value, i) =>
       rows.push(['timing', cell(site), '', cell(i), label, 'gpu per operation', cell(value), 'us']),
     );
+  for (const { phase, contenders } of timings.baselines?.contests ?? [])
+    for (const contender of contenders)
+      if (!contender.isFailed)
+        contender.wallMs.samples.forEach((value, i) =>
+          rows.push(['baseline', '', '', cell(i), contender.name, `${phase} wall`, cell(value), 'ms']),
+        );
   return csvFormatRows([
     ['table', 'site', 'norm', 'index', 'item', 'name', 'value', 'unit'],
     ...rows.map((row) => [...row]),

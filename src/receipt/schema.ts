@@ -1,5 +1,6 @@
 // normscope/run/1: the form of an exported run. Not a number that is NaN or infinite is null, as JSON has neither.
 import * as v from 'valibot';
+import { CONTEST_PHASES } from '../engine/api.ts';
 import { PARAM_SOURCES, SITE_KINDS } from '../model/plan.ts';
 import { OP_KINDS } from '../model/program.ts';
 import { TOKEN_FIELDS } from '../kernel/probe.ts';
@@ -47,6 +48,19 @@ const SiteResult = v.strictObject({
     >,
   ),
 });
+
+/** Ours beside onnxruntime's engines, in interleaved rounds. */
+const Contender = v.variant('isFailed', [
+  v.strictObject({
+    isFailed: v.literal(false),
+    name: text,
+    dispatches: count,
+    wallMs: Samples,
+    /** Against ours. */
+    maxAbsLogit: number,
+  }),
+  v.strictObject({ isFailed: v.literal(true), name: text, reason: text }),
+]);
 
 export const RUN_SCHEMA = 'normscope/run/1';
 
@@ -140,6 +154,22 @@ export const RunReceipt = v.strictObject({
           }),
         ),
       }),
+    ),
+    /** Absent in files of version 0.1.0 before there were any. */
+    baselines: v.optional(
+      v.nullable(
+        v.strictObject({
+          tier: v.literal('interleaved rounds, nothing read back'),
+          tokenCount: count,
+          contests: v.array(
+            v.strictObject({
+              phase: v.picklist(CONTEST_PHASES),
+              tolerance: number,
+              contenders: v.array(Contender),
+            }),
+          ),
+        }),
+      ),
     ),
   }),
   memory: v.strictObject({

@@ -224,6 +224,15 @@ export function chooseWeights(store: Experiment, weights: WeightsMode): void {
   setConfig(store, { weights, norm, swaps: {}, scope: DEFAULT_CONFIG.scope });
 }
 
+/** The comparison with onnxruntime's engines, if it is of the run that is shown. */
+export const shownComparison = ({ run: { comparison, result } }: Pick<State, 'run'>): Comparison | null =>
+  comparison &&
+  result &&
+  samePlan(comparison.plan, result.plan) &&
+  comparison.tokenCount === result.tokens.length
+    ? comparison
+    : null;
+
 /** The site that panels show: hovered, else locked, else the one before the last MLP. */
 export function shownSite({ run, view }: State): string | null {
   const sites = run.result?.sites ?? [];

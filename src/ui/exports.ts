@@ -1,6 +1,6 @@
 // Files out of the page.
 import { runCsv, runReceipt } from '../receipt/run.ts';
-import { samePlan } from '../store/store.ts';
+import { samePlan, shownComparison } from '../store/store.ts';
 import type { State } from '../store/store.ts';
 import type { Session } from '../store/session.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
@@ -33,6 +33,7 @@ function receiptOf({ config, run }: State): ReturnType<typeof runReceipt> | null
     prompt: resultPrompt,
     sampling: isSame && generation ? generation.sampling : config.sampling,
     timings,
+    comparison: shownComparison({ run }),
     generated:
       isSame && generation
         ? {

@@ -142,7 +142,7 @@ export function fakeEngine(methods: Partial<Engine> = {}): Engine {
     run: async (plan, tokens) => runOf(plan, tokens),
     exportOnnx: async () => new Uint8Array(),
     judge: async (_plan, tokens) => judgementOf(tokens.length),
-    compare: async (plan, tokens) => ({ plan, tokenCount: tokens.length, contenders: [] }),
+    compare: async (plan, tokens) => ({ plan, tokenCount: tokens.length, contests: [] }),
     lost: () => new Promise(() => undefined),
     generate: async () => ({ ids: [1, 2], text: 'ab', isCached: true, elapsedMs: 1 }),
     measure: async (plan) => timingsOf(plan),

@@ -31,6 +31,7 @@ const record = (run: Partial<Run> = {}, rest: Partial<RunRecord> = {}): RunRecor
   prompt: 'a prompt',
   sampling: { temperature: 0.8, topK: 40, seed: 1, maxTokens: 60 },
   timings: timingsOf(PLAN),
+  comparison: null,
   generated: null,
   createdAt: new Date(0),
   ...rest,
@@ -75,6 +76,50 @@ describe('JSON', () => {
     });
     expect(perOperation?.operations[0]).toMatchObject({ label: 'ln_f', samplesUs: [1, 3], gbPerS: 0.05 });
     expect(gbPerS(3e9, 1000)).toBe(3);
+  });
+
+  test('has onnxruntime beside us with its raw samples, and a failure with its reason', () => {
+    const wallMs = { samples: [2, 4], summary: { n: 2, median: 3, p10: 2.2, p90: 3.8, min: 2 } };
+    const receipt = runReceipt(
+      record(
+        {},
+        {
+          comparison: {
+            plan: PLAN,
+            tokenCount: 3,
+            contests: [
+              {
+                phase: 'decode',
+                tolerance: 0.003,
+                contenders: [
+                  { isFailed: false, name: 'ours', dispatches: 51, wallMs, maxAbsLogit: 0 },
+                  { isFailed: false, name: 'theirs', dispatches: 212, wallMs, maxAbsLogit: Number.NaN },
+                  { isFailed: true, name: 'JSEP', reason: 'refused' },
+                ],
+              },
+            ],
+          },
+        },
+      ),
+    );
+    expect(receipt.timings.baselines?.contests[0]).toMatchObject({
+      phase: 'decode',
+      contenders: [
+        { maxAbsLogit: 0, wallMs: { samples: [2, 4] } },
+        { maxAbsLogit: null },
+        { reason: 'refused' },
+      ],
+    });
+    expect(v.parse(RunReceipt, JSON.parse(JSON.stringify(receipt)))).toEqual(receipt);
+    const { baselines: _, ...older } = receipt.timings;
+    expect(v.is(RunReceipt, { ...receipt, timings: older })).toBe(true);
+    const rows = csvParse(runCsv(receipt)).filter(({ table }) => table === 'baseline');
+    expect(rows.map(({ item, name, value }) => `${item} ${name} ${value}`)).toEqual([
+      'ours decode wall 2',
+      'ours decode wall 4',
+      'theirs decode wall 2',
+      'theirs decode wall 4',
+    ]);
   });
 
   test('without timings both tiers are null, and the instrumented one stays what it is', () => {

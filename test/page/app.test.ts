@@ -267,17 +267,21 @@ describe('onnxruntime', () => {
     expect(complaints).toEqual([]);
   });
 
-  it('is timed beside us, engine by engine, failures in words', async () => {
+  it('is timed beside us, engine by engine, prefill and decode', async () => {
     const { page } = await app.visit();
     await settled(page);
     await page.getByRole('button', { name: 'Details' }).click();
     await page.getByRole('button', { name: 'compare engines' }).click();
-    const row = (name: RegExp) => page.getByRole('row', { name });
-    await row(/^Normscope · WGSL/).waitFor({ timeout: 120_000 });
-    expect(await row(/^Normscope · WGSL/).textContent()).toMatch(/1 ×51/);
-    expect(await row(/native EP/).textContent()).toMatch(/ms.*10.* ×\d{3}|failed: \w/);
-    expect(await row(/WASM \d threads?/).textContent()).toMatch(/ms/);
-    expect(await row(/JSEP/).textContent()).toMatch(/failed: |ms/);
+    for (const phase of [/^Prefill: \d+ tokens/, /^Decode: one token after \d+ cached/]) {
+      const table = page.getByRole('table', { name: phase });
+      const row = (name: RegExp) => table.getByRole('row', { name });
+      await row(/^Normscope · WGSL/).waitFor({ timeout: 120_000 });
+      expect(await row(/^Normscope · WGSL/).textContent()).toMatch(/1 ×51/);
+      for (const engine of [/native EP/, /JSEP/])
+        expect(await row(engine).textContent()).toMatch(/ms.* ×[12]\d{2}/);
+      expect(await row(/WASM \d threads?/).textContent()).toMatch(/ms/);
+      expect(await table.getByText('failed').count()).toBe(0);
+    }
     await settled(page);
     expect(await page.getByRole('alert').count()).toBe(0);
   });
