@@ -122,7 +122,7 @@ export function planNorms(spec: NormsSpec, bench: Bench, baselines: Baselines | 
       },
     };
   });
-  return { cells, finish: async () => ({}) };
+  return { cells, finish: async () => undefined };
 }
 
 /** Buffers that every contestant of a cell runs over. */

@@ -39,7 +39,7 @@ const SOFTWARE: typeof HARDWARE = {
 };
 
 /** Fewest repeats of the longest line of empty dispatches. */
-const FEWEST_EMPTY = 256;
+const FEWEST_EMPTY = 2048;
 const LANES = 256;
 const FLOPS_A_STEP = 64;
 const EXP_A_STEP = 16;

@@ -8,6 +8,7 @@ import type { Contestant, Lane, Race, Timed } from './protocol.ts';
 import { copyGbPerS, measureRoofline, predict } from './roofline.ts';
 import type { Bench, Work } from './roofline.ts';
 import { BENCH_SCHEMA } from './spec.ts';
+import { dispatchWorth } from './worth.ts';
 import type * as s from './spec.ts';
 import { quantiles } from './statistics.ts';
 
@@ -39,8 +40,8 @@ export type PlannedCell = {
 
 export type PlannedSuite = {
   readonly cells: readonly PlannedCell[];
-  /** What a suite has to tell besides its cells; called after them. */
-  readonly finish: (report: s.BenchReport) => Promise<Partial<s.BenchReport>>;
+  /** Adds what a suite has to tell besides its cells; called after them. */
+  readonly finish: (draft: Draft, signal: AbortSignal | undefined) => Promise<void>;
 };
 
 /** Another engine's contestants for a cell, opened and checked: the place where onnxruntime is plugged in. */
@@ -53,11 +54,13 @@ export type BaselineRequest = {
   readonly entries: readonly s.ModelEntry[];
 };
 
+export type Foreseen = Pick<s.BenchReport, 'roofline' | 'cells' | 'contestants' | 'predictions'>;
+
 export type BenchOptions = {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: s.BenchProgress) => void) | undefined;
   /** Before anything of it is measured. */
-  readonly onPredictions?: ((predictions: readonly s.Prediction[], roofline: s.Roofline) => void) | undefined;
+  readonly onPredicted?: ((foreseen: Foreseen) => void) | undefined;
 };
 
 const NANOSECONDS_WORTH_TELLING = 1000;
@@ -83,7 +86,8 @@ const stepUs = (level: s.Level, { quantumNs, wallStepMs }: Bench): number =>
 const reasonOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
 const isLost = (thrown: unknown): boolean => thrown instanceof Problem && thrown.code === 'device-lost';
 
-type Draft = {
+/** A report while it is made. */
+export type Draft = {
   -readonly [K in keyof s.BenchReport]: s.BenchReport[K] extends readonly (infer T)[]
     ? T[]
     : s.BenchReport[K];
@@ -96,7 +100,7 @@ export async function runBench(
   prepare: () => Promise<PlannedSuite>,
   options: BenchOptions = {},
 ): Promise<s.BenchReport> {
-  const { signal, onProgress, onPredictions } = options;
+  const { signal, onProgress, onPredicted } = options;
   const startMs = performance.now();
   const draft: Draft = {
     schema: BENCH_SCHEMA,
@@ -129,15 +133,28 @@ export async function runBench(
     });
     draft.cells = suite.cells.map(({ cell }) => cell);
     draft.predictions = predictions(suite.cells, draft.roofline);
-    onPredictions?.(draft.predictions, draft.roofline);
+    for (const { plan } of suite.cells)
+      addNew(
+        draft.contestants,
+        plan.map(({ info }) => info),
+      );
+    const { roofline, cells, contestants, predictions: foreseen } = draft;
+    onPredicted?.({ roofline, cells, contestants: [...contestants], predictions: foreseen });
     await runCells(suite.cells, draft, spec, bench, say, signal);
-    if (!signal?.aborted) Object.assign(draft, await suite.finish(draft));
+    draft.dispatchWorth = dispatchWorth(draft);
+    if (!signal?.aborted) {
+      say('Taking forwards apart', suite.cells.length, suite.cells.length, null);
+      await suite.finish(draft, signal);
+    }
   } catch (thrown) {
     // Stopped, or lost on the way: a session that has measured something keeps it.
     if (isLost(thrown) && draft.results.length)
       draft.flags.push({ code: 'device-lost', words: reasonOf(thrown) });
     else if (!isAbort(thrown)) throw thrown;
   }
+  draft.flags = draft.flags.filter(
+    ({ words }, i, all) => all.findIndex((flag) => flag.words === words) === i,
+  );
   draft.isStopped = signal?.aborted === true;
   draft.session = { ...draft.session, elapsedMs: performance.now() - startMs };
   return draft;

@@ -5,8 +5,10 @@ import { openNormCell, planNorms } from '../../src/bench/norms.ts';
 import { measureRoofline } from '../../src/bench/roofline.ts';
 import type { Bench } from '../../src/bench/roofline.ts';
 import { runBench } from '../../src/bench/suite.ts';
-import type { BenchEnvironment, NormsSpec, Roofline } from '../../src/bench/spec.ts';
-import { DEFAULT_NORMS } from '../../src/bench/spec.ts';
+import type { BenchEnvironment, ModelSpec, NormsSpec, Roofline } from '../../src/bench/spec.ts';
+import { DEFAULT_NORMS, defaultModel } from '../../src/bench/spec.ts';
+import { Library } from '../../src/engine/library.ts';
+import { WgslEngine } from '../../src/engine/wgsl.ts';
 import { GpuClock, wallStepMs } from '../../src/gpu/clock.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { NORM_IDS, thetaLayout } from '../../src/norm/registry.ts';
@@ -130,7 +132,7 @@ describe('a session of norms', () => {
     let predicted = 0;
     const report = await runBench(SPEC, ENVIRONMENT, bench, async () => planNorms(SPEC, bench, null), {
       onProgress: ({ stage }) => stages.push(stage),
-      onPredictions: (predictions) => (predicted = predictions.length),
+      onPredicted: ({ predictions }) => (predicted = predictions.length),
     });
     expect(predicted).toBe(NORM_IDS.length + 1);
     expect(report).toMatchObject({ isStopped: false, failures: [] });
@@ -169,5 +171,55 @@ describe('a session of norms', () => {
     expect(report.results.length).toBe(2 * (NORM_IDS.length + 1));
     for (const { samplesUs } of report.results) expect(samplesUs.length).toBeLessThan(400);
     expect(new Set(report.results.map(({ cell }) => cell)).size).toBe(1);
+  });
+});
+
+describe('a session of whole models', () => {
+  it('prefills and decodes twins and swaps, takes forwards apart, and counts memory', async () => {
+    const engine = new WgslEngine(new Library(new URL('/models/', location.href)));
+    const [first, second] = ['layernorm', 'dyt'] as const;
+    const weights = `fairy-tale-gpt/${first}`;
+    const spec: ModelSpec = {
+      ...defaultModel([
+        { weights, norm: first },
+        { weights: `fairy-tale-gpt/${second}`, norm: second },
+        { weights, norm: 'instancenorm' },
+      ]),
+      prompts: [9],
+      decodes: [9],
+      rounds: { min: 3, max: 4 },
+      budgetMs: 8000,
+    };
+    const report = await engine.bench(spec);
+    await engine.dispose();
+    expect(report.failures).toEqual([
+      {
+        cell: 'decode after 9',
+        contestant: `instancenorm on ${weights}`,
+        reason: expect.stringContaining('whole prompt'),
+      },
+    ]);
+    const of = (cell: string, level: string) =>
+      report.results.filter((r) => r.cell === cell && r.level === level);
+    for (const level of ['gpu', 'amortised', 'user']) {
+      expect(of('prefill of 9', level).length, level).toBe(3);
+      expect(of('decode after 9', level).length, level).toBe(2);
+    }
+    const dispatches = of('prefill of 9', 'gpu').map((r) => r.dispatches ?? 0);
+    expect(dispatches).toEqual(report.predictions.slice(0, 3).map((p) => p.dispatches));
+    expect(dispatches[1]).toBe(dispatches[0]);
+    expect(dispatches[2]).toBeGreaterThan(dispatches[0] ?? 0); // a dispatch a site to measure columns
+    expect(report.breakdowns.length).toBe(5);
+    for (const { normShare, operations, traceUs } of report.breakdowns) {
+      expect(normShare?.share).toBeGreaterThan(0);
+      expect(normShare?.ci[1]).toBeLessThan(1);
+      expect(traceUs.length).toBe(operations.length);
+    }
+    expect(report.memory.map(({ member }) => member)).toEqual([first, second, 'instancenorm']);
+    for (const row of report.memory) {
+      expect(row.peakBytes).toBeGreaterThanOrEqual(row.allocatedBytes);
+      expect(row.bytesByPurpose.weights).toBeGreaterThan(1e6);
+      expect(row.normBytes).toBeGreaterThan(0);
+    }
   });
 });
