@@ -60,9 +60,10 @@ export function compareAll(
   lanes: readonly Sampled[],
   reference: string,
   stepUs: number,
-  { confidence, margin, seed }: Rules,
+  rules: Rules,
   resamples?: number,
 ): BenchComparison[] {
+  const { confidence, seed } = rules;
   const found = pairsOf(lanes, reference, stepUs).flatMap(([a, b]) => {
     const statistic = isCoarse(a, stepUs) || isCoarse(b, stepUs) ? 'means' : 'median';
     const sampling = { confidence, seed, ...(resamples ? { resamples } : {}) };
@@ -83,8 +84,8 @@ export function compareAll(
       rounds,
       resamples: paired.resamples,
       pHolm: adjusted[index] ?? 1,
-      verdict: verdictOf(ci, margin),
-      moreRounds: moreRounds(paired, margin),
+      verdict: verdictOf(paired, rules),
+      moreRounds: moreRounds(paired, rules),
     };
   });
 }

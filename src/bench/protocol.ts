@@ -76,7 +76,7 @@ export function shuffled<T>(items: readonly T[], random: () => number): T[] {
 const elapsedMs = ({ gpuNs, wallMs }: Timed): number => (gpuNs ? Number(gpuNs) / 1e6 : wallMs);
 
 /** Runs a sample, so that it takes `targetMs` between looks, or less where that alone would take over `capMs`. */
-async function sizeBatch(run: Contestant['run'], targetMs: number, capMs: number): Promise<number> {
+export async function sizeBatch(run: Contestant['run'], targetMs: number, capMs: number): Promise<number> {
   await run(1); // compiles, uploads, wakes
   for (let n = 1; ;) {
     const timed = await run(n);

@@ -114,7 +114,7 @@ export const REFERENCE: NormId = FIRST_NORM;
 
 /** The same bench made small enough for a software adapter, where a norm of [4096, 4096] takes a second. */
 export function forSoftware(spec: BenchSpec): BenchSpec {
-  const small = { ...spec, rounds: { min: 5, max: 20 } };
+  const small = { ...spec, rounds: { min: 6, max: 20 } };
   return small.suite === 'norms'
     ? { ...small, shapes: small.shapes.filter(({ T, C }) => T * C <= 2 ** 20) }
     : small;
@@ -207,7 +207,7 @@ export type Prediction = {
   readonly dispatches: number;
   readonly bytesMin: number;
   readonly flops: number;
-  /** The larger of bytes over copy bandwidth and FLOPs over FMA rate, and the dispatches on top. */
+  /** The larger of bytes over copy bandwidth and arithmetic over its rates, and the dispatches on top. */
   readonly predictedUs: number;
   readonly boundBy: 'bytes' | 'flops' | 'dispatches';
 };
@@ -253,7 +253,7 @@ export type BenchResult = {
   readonly centerUs: number | null;
   readonly centerIs: 'median' | 'mean';
   readonly gbPerS: number | null;
-  /** Of the copy bandwidth measured in this session. */
+  /** Of the copy bandwidth: of the copy kernel in the same rounds where one ran, else of the roofline. */
   readonly shareOfCopy: number | null;
   readonly tokensPerS: number | null;
   readonly error: ErrorAgainst | null;
@@ -304,8 +304,8 @@ export type Breakdown = {
   }[];
   /** Begin and end of each operation in one forward, from its first stamp on; for the trace. */
   readonly traceUs: readonly (readonly [begin: number, end: number])[];
-  /** All norms over all operations, per forward; the median and its interval. */
-  readonly normShare: { readonly share: number; readonly ci: readonly [number, number] };
+  /** All norms over all operations, per forward; the median and its interval. null where no stamps were to be had. */
+  readonly normShare: { readonly share: number; readonly ci: readonly [number, number] } | null;
 };
 
 /** What removing one dispatch saves. */

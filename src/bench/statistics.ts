@@ -196,8 +196,18 @@ export function pairedRatio(
   return { ratio: Math.exp(center), ci: [Math.exp(low), Math.exp(high)], rounds: pairs.length, resamples, p };
 }
 
+/**
+ * Rounds from which on an interval of this confidence exists at all: below, even the smallest and the largest of them
+ * do not hold the median so often.
+ */
+export const fewestRounds = (confidence: number): number => Math.ceil(Math.log2(2 / (1 - confidence)));
+
 /** Faster only outside the region of no practical difference, equal only inside it. */
-export function verdictOf([low, high]: Interval, margin: number): Verdict {
+export function verdictOf(
+  { ci: [low, high], rounds }: Pick<PairedRatio, 'ci' | 'rounds'>,
+  { margin, confidence }: { readonly margin: number; readonly confidence: number },
+): Verdict {
+  if (rounds < fewestRounds(confidence)) return 'not resolved';
   if (high < 1 / (1 + margin)) return 'a faster';
   if (low > 1 + margin) return 'b faster';
   return low >= 1 / (1 + margin) && high <= 1 + margin ? 'no practical difference' : 'not resolved';
@@ -210,14 +220,17 @@ const MOST_ROUNDS = 10_000;
  * Rounds still needed until the interval, which narrows as 1/√n, no longer reaches over the margin. null when it
  * does not now, or when the ratio lies so near the margin that no bearable number will do.
  */
-export function moreRounds({ ratio, ci, rounds }: PairedRatio, margin: number): number | null {
-  if (verdictOf(ci, margin) !== 'not resolved') return null;
-  const edge = Math.log1p(margin);
-  const center = Math.log(ratio);
+export function moreRounds(
+  paired: PairedRatio,
+  rules: { readonly margin: number; readonly confidence: number },
+): number | null {
+  if (verdictOf(paired, rules) !== 'not resolved') return null;
+  const { ratio, ci, rounds } = paired;
+  const edge = Math.log1p(rules.margin);
   const half = (Math.log(ci[1]) - Math.log(ci[0])) / 2;
-  const room = Math.abs(Math.abs(center) - edge);
-  const needed = Math.ceil(rounds * (half / room) ** 2) - rounds;
-  return Number.isFinite(needed) && needed + rounds <= MOST_ROUNDS ? Math.max(1, needed) : null;
+  const room = Math.abs(Math.abs(Math.log(ratio)) - edge);
+  const needed = Math.max(Math.ceil(rounds * (half / room) ** 2), fewestRounds(rules.confidence));
+  return Number.isFinite(needed) && needed <= MOST_ROUNDS ? Math.max(1, needed - rounds) : null;
 }
 
 /** p values so adjusted that all of them together err no more often than one would (Holm 1979). */

@@ -16,7 +16,8 @@ import {
 import type { PairedRatio } from '../../src/bench/statistics.ts';
 import { gaussian } from '../cases/norm.ts';
 
-const MARGIN = 0.02;
+const RULES = { margin: 0.02, confidence: 0.95 };
+const verdict = (found: Pick<PairedRatio, 'ci' | 'rounds'>): string => verdictOf(found, RULES);
 
 /** Two contestants of one machine: `ratio` apart, with noise of their own and noise they share. */
 function planted(
@@ -46,14 +47,14 @@ describe.each(['median', 'means'] as const)('the ratio of two contestants, by %s
   test('3 % planted under 10 % of shared noise is found, in the right direction', () => {
     const slower = compare(planted(1, 60, 1.03, 0.01), statistic);
     expect(slower.ratio).toBeCloseTo(1.03, 2);
-    expect(verdictOf(slower.ci, MARGIN)).toBe('b faster');
-    expect(verdictOf(compare(planted(2, 60, 1 / 1.03, 0.01), statistic).ci, MARGIN)).toBe('a faster');
+    expect(verdict(slower)).toBe('b faster');
+    expect(verdictOf(compare(planted(2, 60, 1 / 1.03, 0.01), statistic), RULES)).toBe('a faster');
     expect(slower.p).toBeLessThan(0.001);
   });
 
   test('0 % planted is never a difference, whatever the rounds', () => {
     const verdicts = Array.from({ length: 60 }, (_, seed) =>
-      verdictOf(compare(planted(seed, 8 + (seed % 5) * 13, 1), statistic, 2000).ci, MARGIN),
+      verdictOf(compare(planted(seed, 8 + (seed % 5) * 13, 1), statistic, 2000), RULES),
     );
     expect(verdicts.filter((v) => v.endsWith('faster'))).toEqual([]);
     expect(new Set(verdicts)).toContain('no practical difference');
@@ -114,8 +115,15 @@ describe('verdicts', () => {
     [0.97, 1.0, 'not resolved'],
     [0.9, 1.1, 'not resolved'],
     [1.0, 1.021, 'not resolved'],
-  ])('[%d, %d] is %s', (low, high, verdict) => {
-    expect(verdictOf([low, high], MARGIN)).toBe(verdict);
+  ])('[%d, %d] is %s', (low, high, want) => {
+    expect(verdict({ ci: [low, high], rounds: 20 })).toBe(want);
+  });
+
+  test('no interval of 95 % stands on five rounds, and the sixth is asked for', () => {
+    expect(verdict({ ci: [0.5, 0.6], rounds: 5 })).toBe('not resolved');
+    expect(verdict({ ci: [0.5, 0.6], rounds: 6 })).toBe('a faster');
+    const five = { ratio: 0.55, ci: [0.5, 0.6], rounds: 5, resamples: 1, p: 0 } as const;
+    expect(moreRounds(five, RULES)).toBe(1);
   });
 
   const found = (ratio: number, half: number, rounds = 20): PairedRatio => ({
@@ -128,17 +136,17 @@ describe('verdicts', () => {
 
   test('the rounds it names are enough: the interval then clears the margin', () => {
     const unresolved = found(1.03, 0.04);
-    const more = moreRounds(unresolved, MARGIN) ?? 0;
+    const more = moreRounds(unresolved, RULES) ?? 0;
     expect(more).toBeGreaterThan(100);
     const half = 0.04 * Math.sqrt(20 / (20 + more));
-    expect(verdictOf(found(1.03, half).ci, MARGIN)).toBe('b faster');
-    expect(verdictOf(found(1.03, half * 1.05).ci, MARGIN)).toBe('not resolved');
+    expect(verdict(found(1.03, half))).toBe('b faster');
+    expect(verdict(found(1.03, half * 1.05))).toBe('not resolved');
   });
 
   test('none are named for what is resolved, and none for what lies on the margin', () => {
-    expect(moreRounds(found(1.5, 0.01), MARGIN)).toBeNull();
-    expect(moreRounds(found(1.0201, 0.04), MARGIN)).toBeNull();
-    expect(moreRounds(found(1, 0.03), MARGIN)).toBeGreaterThan(0);
+    expect(moreRounds(found(1.5, 0.01), RULES)).toBeNull();
+    expect(moreRounds(found(1.0201, 0.04), RULES)).toBeNull();
+    expect(moreRounds(found(1, 0.03), RULES)).toBeGreaterThan(0);
   });
 });
 
