@@ -68,7 +68,7 @@ function candidate({ weights, norm }: ModelEntry, fusion: Fusion): Candidate {
 }
 
 /** Token ids without a meaning, the same for everyone. */
-const promptOf = (T: number, { config }: Checkpoint): number[] =>
+export const promptOf = (T: number, { config }: Checkpoint): number[] =>
   Array.from({ length: T }, (_, t) => (7919 * t + 13) % config.vocab_size);
 
 /** Workgroups of an operation, which may depend on the cache. */

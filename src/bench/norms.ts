@@ -25,7 +25,7 @@ import { REFERENCE } from './spec.ts';
 import type { Cell, ContestantInfo, Dtype, ErrorAgainst, Form, NormsSpec, Roofline } from './spec.ts';
 import type { Baselines, Entrant, OpenCell, PlannedCell, PlannedSuite } from './suite.ts';
 
-type NormCell = Cell & { readonly C: number; readonly dtype: Dtype };
+export type NormCell = Cell & { readonly C: number; readonly dtype: Dtype };
 
 const MIB = 2 ** 20;
 /** All the sets of a cold cell together: four times the cache if it is known, and within bounds. */
@@ -71,7 +71,7 @@ const setBytes = ({ T, C, dtype, hasResidual }: NormCell): number =>
 const footprint = (cell: NormCell): number =>
   cell.regime === 'cold' ? Number.MAX_SAFE_INTEGER : setBytes(cell);
 
-function normWork(id: NormId, cell: NormCell): Work {
+export function normWork(id: NormId, cell: NormCell): Work {
   const { T, C, dtype, hasResidual } = cell;
   const columns = isAlwaysMeasured(id) ? T * rowBytes(C, dtype) + 3 * C * 4 : 0;
   return {

@@ -18,6 +18,8 @@ export type Entrant = Contestant & {
   readonly kernels: readonly s.KernelInfo[];
   /** null where an engine does not tell. */
   readonly work: Work | null;
+  /** Where there is no `work` to tell them. */
+  readonly dispatches?: number;
   readonly error: s.ErrorAgainst | null;
   /** n runs as a user has them: what is shown is read back. */
   readonly runUser?: (n: number) => Promise<Timed>;
@@ -324,7 +326,7 @@ function resultOf(
   cell: s.Cell,
   level: s.Level,
   lane: Lane,
-  { info, kernels, work, error }: Entrant,
+  { info, kernels, work, dispatches, error }: Entrant,
   step: number,
 ): s.BenchResult {
   const samplesUs = samplesOf(lane, level);
@@ -335,7 +337,7 @@ function resultOf(
     contestant: info.id,
     level,
     kernels: kernels.map(({ id }) => id),
-    dispatches: work?.dispatches ?? null,
+    dispatches: work?.dispatches ?? dispatches ?? null,
     bytesMin: work?.bytesMin ?? null,
     flops: work?.flops ?? null,
     batch: lane.batch,

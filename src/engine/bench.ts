@@ -9,24 +9,13 @@ import type { Baselines, BenchOptions } from '../bench/suite.ts';
 import type { Environment } from './api.ts';
 import { browserOf } from './browser.ts';
 
-/** Names every engine that was asked for as one that did not run. */
-const noBaselines: Baselines = async ({ engines, cell }) => ({
-  entrants: [],
-  failures: engines.map((engine) => ({
-    cell: cell.id,
-    contestant: engine,
-    reason: 'onnxruntime does not run in this bench yet',
-  })),
-  dispose: () => undefined,
-});
-
 export function benchOn(
   spec: BenchSpec,
   { fallbackReason, ...environment }: Environment,
   parts: Omit<Bench, 'quantumNs' | 'wallStepMs'>,
   models: Models,
   options: BenchOptions,
-  baselines: Baselines = noBaselines,
+  baselines: Baselines,
 ): Promise<BenchReport> {
   const { quantumNs, wallStepMs } = environment.timer;
   const bench = { ...parts, quantumNs, wallStepMs };

@@ -17,7 +17,10 @@ import { sitesOf, Weights } from '../model/weights.ts';
 import type { Checkpoint } from '../model/weights.ts';
 import { problemData } from '../problem.ts';
 import type { ProblemData } from '../problem.ts';
-import { checkTokens, drawTokens, readLogits, reportSite } from './answer.ts';
+import type { Baselines } from '../bench/suite.ts';
+import type { Baseline } from '../onnx/baseline.ts';
+import { checkTokens, drawTokens, isCausal, readLogits, reportSite } from './answer.ts';
+import type { OurLogits } from './bench-baselines.ts';
 import type { Library } from './library.ts';
 import { CONTEST_PHASES } from './api.ts';
 import type { Comparison, Contest, Engine, Environment, Generation, Loaded, Run } from './api.ts';
@@ -273,7 +276,6 @@ export class WgslEngine implements Engine {
   ): Promise<Comparison> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
     const tokens = checkTokens(given, checkpoint);
-    const V = checkpoint.config.vocab_size;
     const [{ contest }, { contestGraphs }] = await Promise.all([
       import('./contest.ts'),
       import('./contest-graphs.ts'),
@@ -281,28 +283,11 @@ export class WgslEngine implements Engine {
     return this.#exclusive(async () => {
       const session = await this.#open();
       const { gpu } = session;
-      const logits = session.space(checkpoint).activation('logits', V);
       const contests: Contest[] = [];
       for (const phase of CONTEST_PHASES) {
-        using prefill = await this.#program(session, plan, checkpoint, { kind: 'prefill', hasProbes: false });
-        if (phase === 'decode' && (!prefill.isCausal || tokens.length < 2)) continue;
-        using decode = await this.#program(session, plan, checkpoint, { kind: 'decode', hasProbes: false });
         const past = phase === 'prefill' ? 0 : tokens.length - 1;
-        const program = phase === 'prefill' ? prefill : decode;
-        if (past > 0) prefill.submit(tokens.slice(0, past), 0);
-        const run = async (): Promise<void> => {
-          program.submit(tokens.slice(past), past);
-          await gpu.done();
-        };
-        const ours = {
-          name: 'Normscope · WGSL',
-          run,
-          read: async () => {
-            await run();
-            const sizeBytes = 4 * (tokens.length - past) * V;
-            return new Float32Array(await gpu.read([{ buffer: logits, sizeBytes }]));
-          },
-        };
+        if (phase === 'decode' && (past === 0 || !isCausal(checkpoint, plan))) continue;
+        using ours = await this.#forward(session, plan, checkpoint, tokens, past);
         const graphs = contestGraphs(this.#library, plan, checkpoint, tokens, past);
         const say = (words: string): void => onRound(`${phase}: ${words}`);
         contests.push({ phase, ...(await contest(ours, graphs, gpu.device, rounds, say, signal)) });
@@ -322,7 +307,17 @@ export class WgslEngine implements Engine {
         space: (checkpoint: Checkpoint) => session.space(checkpoint),
         opClock,
       };
-      return benchOn(spec, environment, { gpu, compiler, clock }, models, options);
+      // onnxruntime is fetched only where it is asked for.
+      const baselines: Baselines = async (request) => {
+        const { benchBaselines } = await import('./bench-baselines.ts');
+        const ours: OurLogits = async (plan, tokens, past) => {
+          const checkpoint = await this.#library.checkpoint(plan.weights);
+          using forward = await this.#forward(session, plan, checkpoint, tokens, past);
+          return forward.read();
+        };
+        return benchBaselines(this.#library, gpu.device, ours)(request);
+      };
+      return benchOn(spec, environment, { gpu, compiler, clock }, models, options, baselines);
     });
   };
 
@@ -363,6 +358,41 @@ export class WgslEngine implements Engine {
       session.weights.set(id, weights);
     }
     return weights;
+  }
+
+  /** Our forward of the tokens after the first `past` ones, which it computes and caches first. */
+  async #forward(
+    session: Session,
+    plan: Plan,
+    checkpoint: Checkpoint,
+    tokens: readonly number[],
+    past: number,
+  ): Promise<Omit<Baseline, 'dispose'> & Disposable> {
+    const { gpu } = session;
+    const V = checkpoint.config.vocab_size;
+    const logits = session.space(checkpoint).activation('logits', V);
+    const program = await this.#program(session, plan, checkpoint, {
+      kind: past > 0 ? 'decode' : 'prefill',
+      hasProbes: false,
+    });
+    if (past > 0) {
+      using prefill = await this.#program(session, plan, checkpoint, { kind: 'prefill', hasProbes: false });
+      prefill.submit(tokens.slice(0, past), 0);
+    }
+    const run = async (n = 1): Promise<void> => {
+      for (let i = 0; i < n; i++) program.submit(tokens.slice(past), past);
+      await gpu.done();
+    };
+    return {
+      name: 'Normscope · WGSL',
+      run,
+      read: async () => {
+        await run();
+        const sizeBytes = 4 * (tokens.length - past) * V;
+        return new Float32Array(await gpu.read([{ buffer: logits, sizeBytes }]));
+      },
+      [Symbol.dispose]: () => program[Symbol.dispose](),
+    };
   }
 
   #program(session: Session, plan: Plan, checkpoint: Checkpoint, mode: Mode): Promise<Program> {

@@ -5,12 +5,12 @@ import type { Params } from '../norm/reference.ts';
 import { OnnxGraph } from './graph.ts';
 import { IR_VERSION, opsetOf } from './write.ts';
 
-/** `params` by their names in the registry; members with measured statistics take them from the T tokens. */
+/** `params` by their names in the registry; where statistics are measured, they are taken from the T tokens. */
 export function writeNormOnnx(
   id: NormId,
   { T, C, eps }: { readonly T: number; readonly C: number; readonly eps: number },
   params: Params,
-  options: { readonly isForJsep?: boolean } = {},
+  options: { readonly isMeasured: boolean; readonly isForJsep?: boolean },
 ): { readonly file: Uint8Array; readonly output: string } {
   const graph = new OnnxGraph();
   const { op } = graph;
@@ -27,7 +27,7 @@ export function writeNormOnnx(
     number: (value) => graph.floats(`number/${value}`, [1], Float32Array.of(value)),
     lastAxis: () => graph.ints(-1),
     eps,
-    isMeasured: normSpec(id).over === 'channel',
+    isMeasured: options.isMeasured,
     opset,
   });
   if (onnx.kind === 'core') y = op('Add', [op('Mul', [y, param('gamma')]), param('beta')]);

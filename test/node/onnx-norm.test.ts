@@ -16,7 +16,10 @@ describe.each(NORM_IDS)('%s', (id) => {
     for (const norm of normCases(id).filter(({ name }) => isFit.test(name))) {
       const { T, C, x } = norm;
       const params = normParams(id, norm);
-      const { file, output } = writeNormOnnx(id, { T, C, eps: EPS }, params, { isForJsep });
+      const { file, output } = writeNormOnnx(id, { T, C, eps: EPS }, params, {
+        isMeasured: normSpec(id).over === 'channel',
+        isForJsep,
+      });
       const session = await ort.InferenceSession.create(file);
       const outputs = await session.run({ x: new ort.Tensor('float32', x, [1, T, C]) });
       await session.release();
