@@ -8,7 +8,13 @@ import { holm, isDrift, mean, median, moreRounds, pairedRatio, spearman, verdict
 export type Rules = { readonly confidence: number; readonly margin: number; readonly seed: number };
 
 type Samples = readonly (number | null)[];
-type Sampled = { readonly id: string; readonly batch: number; readonly samplesUs: Samples };
+export type Sampled = {
+  readonly id: string;
+  readonly batch: number;
+  readonly samplesUs: Samples;
+  /** Stands beside the race and cannot win it, as a copy kernel or another engine. */
+  readonly isBeside?: boolean;
+};
 
 const present = (samples: Samples): number[] => samples.filter((us) => us !== null);
 
@@ -35,15 +41,15 @@ export function center(
 }
 
 /**
- * The reference against everyone, and the fastest against everyone: what is asked for, and what a headline would
- * say. Each pair once.
+ * The fastest against everyone, and everyone against the reference: what a headline would say, and what is asked for.
+ * Each pair once.
  */
 function pairsOf(lanes: readonly Sampled[], reference: string, stepUs: number): [Sampled, Sampled][] {
   const timed = lanes.filter(({ samplesUs }) => present(samplesUs).length > 0);
   const order = timed.toSorted(
     (a, b) => (center(a, stepUs).centerUs ?? Infinity) - (center(b, stepUs).centerUs ?? Infinity),
   );
-  const [fastest] = order;
+  const fastest = order.find(({ isBeside }) => !isBeside);
   const second = timed.find(({ id }) => id === reference) ?? timed[0];
   const pairs: [Sampled, Sampled][] = [];
   for (const other of timed) if (fastest && other !== fastest) pairs.push([fastest, other]);
@@ -96,22 +102,17 @@ const EARLY_RESAMPLES = 4000;
 
 /** Whether every comparison of a race could be told now. */
 export function allResolved(
-  lanes: readonly Lane[],
+  lanes: readonly (Lane & Pick<Sampled, 'isBeside'>)[],
   levels: readonly { readonly level: Level; readonly stepUs: number }[],
   reference: string,
   rules: Rules,
 ): boolean {
-  return levels.every(({ level, stepUs }) =>
-    compareAll(
-      '',
-      level,
-      lanes.map((lane) => ({ ...lane, samplesUs: samplesOf(lane, level) })),
-      reference,
-      stepUs,
-      { ...rules, confidence: Math.max(EARLY_CONFIDENCE, rules.confidence) },
-      EARLY_RESAMPLES,
-    ).every(({ verdict }) => verdict !== 'not resolved'),
-  );
+  const early = { ...rules, confidence: Math.max(EARLY_CONFIDENCE, rules.confidence) };
+  return levels.every(({ level, stepUs }) => {
+    const sampled = lanes.map((lane) => ({ ...lane, samplesUs: samplesOf(lane, level) }));
+    const found = compareAll('', level, sampled, reference, stepUs, early, EARLY_RESAMPLES);
+    return found.every(({ verdict }) => verdict !== 'not resolved');
+  });
 }
 
 /** Spearman's rho of round and time; null under 10 rounds. */

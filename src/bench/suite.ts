@@ -228,6 +228,10 @@ function addNew<T extends { readonly id: string }>(known: T[], more: readonly T[
   for (const one of more) if (!known.some(({ id }) => id === one.id)) known.push(one);
 }
 
+/** Only our norms and models can be the fastest; a copy or another engine is what they are seen against. */
+const isBeside = (entrants: readonly Entrant[], id: string): boolean =>
+  entrants.find((entrant) => entrant.id === id)?.info.engine !== 'ours';
+
 /** Races and reports one cell; returns what was thrown when the device went. */
 async function runCell(
   { cell, reference }: PlannedCell,
@@ -261,7 +265,7 @@ async function runCell(
       random: randomFrom(spec.seed + draft.results.length),
       isResolved: (lanes) =>
         allResolved(
-          lanes,
+          lanes.map((lane) => ({ ...lane, isBeside: isBeside(entrants, lane.id) })),
           levels.map((level) => ({ level, stepUs: stepUs(level, bench) })),
           reference,
           spec,
@@ -307,7 +311,12 @@ function report(
       entrants.some(({ id, info }) => id === contestant && info.engine === 'copy'),
     );
     draft.results.push(...timed.map((result) => ({ ...result, shareOfCopy: shareOfCopy(result, copyUs) })));
-    const sampled = timed.map(({ contestant: id, batch, samplesUs }) => ({ id, batch, samplesUs }));
+    const sampled = timed.map(({ contestant: id, batch, samplesUs }) => ({
+      id,
+      batch,
+      samplesUs,
+      isBeside: isBeside(entrants, id),
+    }));
     draft.comparisons.push(...compareAll(cell.id, level, sampled, reference, step, spec));
     draft.flags.push(...flagsOf(cell.id, timed, step));
   }
