@@ -21,8 +21,10 @@ const MOST_GROUPS = 65535;
 /** Cells of four values that one lane keeps of a row: 32 registers, and 64 where a small subgroup saves barriers. */
 const MOST_HELD = 8;
 const MOST_HELD_IN_TEAM = 16;
+/** A processor has the memory for more, but each lane adds them one after the other and the sum loses digits. */
+const MOST_HELD_ON_PROCESSOR = 64;
 
-const powerOf2 = (atLeast: number): number => 2 ** Math.ceil(Math.log2(atLeast));
+const powerOf2 = (atLeast: number): number => 2 ** Math.ceil(Math.log2(Math.max(1, atLeast)));
 const within = (value: number, least: number, most: number): number => Math.min(Math.max(value, least), most);
 
 /** Who works on a row: TEAM lanes of a workgroup of WG, each on CHUNKS of the row's CELLS. */
@@ -63,55 +65,65 @@ type Layout = {
   readonly workgroups: PlannedKernel['workgroups'];
 };
 
+/** Rows that one lane walks at most before the grid grows. */
+const MOST_ROWS = 8;
 const rowGrid = (T: number, rows: number): number => Math.min(Math.ceil(T / rows), MOST_GROUPS);
 
+/**
+ * Whether this is a processor that plays a GPU: SwiftShader's subgroups are its vectors of 4, and no GPU has so few
+ * lanes. There registers are memory anyway, a barrier costs as much as a row of 512, and so does a workgroup of lanes
+ * with nothing to do: its kernels have workgroups of one subgroup, and each walks some rows.
+ */
+const isProcessor = ({ subgroups }: Machine): boolean => subgroups !== null && subgroups.max <= 4;
+
+/** Rows in teams, several rows a workgroup of at least `lanes`, in which a team walks `rows` of them. */
+function teamLayout(cells: number, team: number, { subgroups }: Machine, lanes: number, rows = 1): Layout {
+  const constants = rowConstants(cells, team, Math.max(lanes, subgroups?.max ?? 0));
+  return {
+    files: ['norm/_held', subgroups ? 'norm/_team' : 'norm/_shared'],
+    constants: { ...constants, IS_WHOLE: subgroups?.max === team },
+    workgroups: (T) => [rowGrid(T, rows * Number(constants['ROWS']))],
+  };
+}
+
 /** Members over a row of `cells`: in registers, read once. */
-function rowLayout(cells: number, hasResidual: boolean, { subgroups, mostLanes }: Machine): Layout {
-  if (cells <= 128) {
-    // Small rows: several a workgroup. In a subgroup there is no barrier; else few lanes, so that sums are short.
-    const most = subgroups ? subgroups.min : 16;
-    const team = Math.min(powerOf2(subgroups ? cells : Math.ceil(cells / 4)), most);
-    if (cells <= team * MOST_HELD_IN_TEAM) {
-      const lanes = Math.max(64, subgroups?.max ?? 0);
-      const constants = rowConstants(cells, team, lanes);
-      return {
-        files: ['norm/_held', subgroups ? 'norm/_team' : 'norm/_shared'],
-        constants: { ...constants, IS_WHOLE: subgroups?.max === team },
-        workgroups: (T) => [rowGrid(T, lanes / team)],
-      };
-    }
-  }
+function rowLayout(cells: number, hasResidual: boolean, machine: Machine): Layout {
+  const { subgroups, mostLanes } = machine;
+  // In a subgroup there is no barrier; without, a team of few lanes has short sums.
+  const team = Math.min(powerOf2(subgroups ? cells : cells / 4), subgroups?.min ?? 16);
+  if (isProcessor(machine) && cells <= team * MOST_HELD_ON_PROCESSOR)
+    return teamLayout(cells, team, machine, team, MOST_ROWS);
+  if (cells <= Math.min(128, team * MOST_HELD_IN_TEAM)) return teamLayout(cells, team, machine, 64);
   const lanes = subgroups
     ? within(powerOf2(cells / 4), Math.max(64, subgroups.max), Math.min(256, mostLanes))
     : squareLanes(cells);
-  const constants = { ...rowConstants(cells, lanes), ...(subgroups && { SUBGROUP: subgroups.min }) };
   const chunks = Math.ceil(cells / lanes);
   const isHeld = chunks <= MOST_HELD;
   // Few long rows leave most of a GPU idle. Not with a residual: x would be read while another writes it.
   const slices = (T: number): number => (isHeld && !hasResidual && cells >= 512 && T <= 4 ? chunks : 1);
   return {
     files: [isHeld ? 'norm/_held' : 'norm/_reread', subgroups ? 'norm/_subgroups' : 'norm/_workgroup'],
-    constants,
+    constants: { ...rowConstants(cells, lanes), ...(subgroups && { SUBGROUP: subgroups.min }) },
     workgroups: (T) => [rowGrid(T, 1), slices(T)],
   };
 }
 
-/** Workgroups from which on a lane of a flat kernel takes several rows. */
-const ENOUGH_GROUPS = 2048;
+/** Workgroups that fill any GPU: only beyond, a lane of a flat kernel takes several rows. */
+const ENOUGH_GROUPS = 4096;
 
 /** Members that take no sum over the row: any grid does, so one where a lane stays in its column. */
-function flatLayout(cells: number): Layout {
+function flatLayout(cells: number, machine: Machine): Layout {
   // Whole workgroups across the row if they can be, and neighbouring lanes on neighbouring cells.
-  const across = [64, 32, 16].find((lanes) => cells % lanes === 0) ?? Math.min(powerOf2(cells), 64);
-  const down = 256 / across;
-  const columns = Math.ceil(cells / across);
+  const wide = [64, 32, 16].find((lanes) => cells % lanes === 0) ?? Math.min(powerOf2(cells), 64);
+  const tall = isProcessor(machine) ? 1 : 128 / wide;
+  const columns = Math.ceil(cells / wide);
+  const enough = isProcessor(machine) ? 1 : Math.ceil(ENOUGH_GROUPS / columns);
   return {
     files: ['norm/_flat'],
-    constants: { CELLS: cells, WIDE: across, TALL: down, BATCH: 4 },
+    constants: { CELLS: cells, WIDE: wide, TALL: tall },
     workgroups: (T) => {
-      const once = Math.ceil(T / down);
-      const enough = Math.ceil(ENOUGH_GROUPS / columns);
-      return [columns, Math.min(once, Math.max(enough, Math.ceil(once / 8)), MOST_GROUPS)];
+      const rows = Math.ceil(T / tall);
+      return [columns, Math.min(rows, Math.max(enough, Math.ceil(rows / MOST_ROWS)), MOST_GROUPS)];
     },
   };
 }
@@ -130,7 +142,9 @@ export function normKernel(id: NormId, shape: NormShape, machine: Machine): Plan
     };
   }
   const isRow = normSpec(id).over === 'token';
-  const { files, constants, workgroups } = isRow ? rowLayout(C / 4, hasResidual, machine) : flatLayout(C / 4);
+  const { files, constants, workgroups } = isRow
+    ? rowLayout(C / 4, hasResidual, machine)
+    : flatLayout(C / 4, machine);
   const io = hasResidual ? 'norm/_residual' : 'norm/_io';
   return {
     spec: {

@@ -44,7 +44,7 @@ afterAll(() => {
 /** How a kernel is asked for and where it runs. */
 type Variant = Pick<NormShape, 'form' | 'dtype' | 'hasResidual'> & {
   readonly device: 'with' | 'without';
-  /** Claims subgroups of half their least size, so that a row's team is a part of a subgroup. */
+  /** Claims smaller and larger subgroups than there are: the kernels for a GPU whose subgroups vary. */
   readonly isVarying?: boolean;
 };
 const FORMS: readonly Pick<Variant, 'form' | 'device' | 'isVarying'>[] = [
@@ -59,7 +59,7 @@ const VARIANTS: readonly Variant[] = FORMS.flatMap((form) =>
   ),
 );
 const variantName = ({ form, dtype, hasResidual, device, isVarying }: Variant): string =>
-  [form, dtype, hasResidual && 'with residual', `${device} subgroups`, isVarying && 'of varying size']
+  [form, dtype, hasResidual && 'with residual', `${device} subgroups`, isVarying && 'that vary']
     .filter(Boolean)
     .join(', ');
 
@@ -70,7 +70,7 @@ function machineOf({ device, isVarying }: Variant): [Gpu, Machine] {
   if (!isVarying) return [gpu, machine];
   if (!machine.subgroups) throw new Error('this device has no subgroups');
   const { min, max } = machine.subgroups;
-  return [gpu, { ...machine, subgroups: { min: min / 2, max } }];
+  return [gpu, { ...machine, subgroups: { min: min / 2, max: 2 * max } }];
 }
 
 function packed(id: NormId, C: number, params: Params): Float32Array {

@@ -12,6 +12,7 @@ const machineWith = (min: number, max: number): Machine => ({ ...BARE, subgroups
 const NVIDIA = machineWith(32, 32);
 const INTEL = machineWith(8, 32);
 const AMD = machineWith(32, 64);
+const SOFTWARE = machineWith(4, 4);
 const shape = (C: number, more: Partial<NormShape> = {}): NormShape => ({
   C,
   eps: 1e-5,
@@ -72,7 +73,8 @@ describe('a sum over a row', () => {
     ['and where its size varies', AMD, 512, /subgroupShuffleXor/, /workgroupBarrier/],
     ['and where it is small', INTEL, 512, /subgroupShuffleXor/, /workgroupBarrier/],
     ['larger rows have a workgroup', NVIDIA, 768, /subgroupAdd[\s\S]*workgroupBarrier/, /subgroupShuffleXor/],
-    ['so have rows too long for a small subgroup', machineWith(4, 4), 512, /workgroupBarrier/, /ShuffleXor/],
+    ['so have rows too long for a small subgroup', machineWith(4, 8), 512, /workgroupBarrier/, /ShuffleXor/],
+    ['but a processor has no barrier at all', SOFTWARE, 1024, /subgroupAdd/, /workgroupBarrier/],
     ['without subgroups none is asked for', BARE, 128, /workgroupBarrier/, /subgroup/],
     ['nor for a large row', BARE, 768, /workgroupBarrier/, /subgroup/],
   ])('%s', (_name, machine, C, has, lacks) => {
@@ -89,7 +91,7 @@ describe('a sum over a row', () => {
   });
 
   test('no lane holds more than 16 cells, and a team is a power of two inside the smallest subgroup', () => {
-    for (const machine of [NVIDIA, INTEL, AMD, machineWith(4, 4), machineWith(16, 128), BARE])
+    for (const machine of [NVIDIA, INTEL, AMD, machineWith(4, 8), machineWith(16, 128), BARE])
       for (let C = 4; C <= 8192; C += 4) {
         const { constants, files } = normKernel(anyRow, shape(C), machine).spec;
         const { CHUNKS, TEAM, CELLS, WG } = constants as Record<string, number>;
