@@ -144,7 +144,7 @@ export function fakeEngine(methods: Partial<Engine> = {}): Engine {
     judge: async (_plan, tokens) => judgementOf(tokens.length),
     compare: async (plan, tokens) => ({ plan, tokenCount: tokens.length, contenders: [] }),
     lost: () => new Promise(() => undefined),
-    generate: async () => ({ ids: [1, 2], text: 'ab', isCached: true, elapsedMs: 1 }),
+    generate: async () => ({ ids: [1, 2], text: 'ab', isCached: true, elapsedMs: 1, readbackBytes: 8 }),
     measure: async (plan) => timingsOf(plan),
     loseDevice: async () => undefined,
     dispose: async () => undefined,
