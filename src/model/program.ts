@@ -2,7 +2,13 @@
 // operation, counting dispatches and showing the WGSL behind a number all read that list.
 import type { GpuClock } from '../gpu/clock.ts';
 import type { Gpu, GpuBuffer } from '../gpu/device.ts';
-import { attentionWorkgroups, causalAttention, rotate, rotateWorkgroups } from '../kernel/attention.ts';
+import {
+  attentionVariant,
+  causalAttention,
+  partsBytes,
+  rotate,
+  rotateWorkgroups,
+} from '../kernel/attention.ts';
 import type { Compiler, Kernel, KernelSpec } from '../kernel/compile.ts';
 import { gather, gatherWorkgroups } from '../kernel/embed.ts';
 import { matmul, matmulBytes, matmulWorkgroups } from '../kernel/matmul.ts';
@@ -192,13 +198,16 @@ class Builder implements Composer {
       bytes: (T) => 7 * T * C * 4,
       flops: (T) => 6 * T * C,
     });
-    const variant = this.#mode.kind === 'decode' ? 'split' : 'rows';
-    this.#push(label, 'attention', causalAttention(variant, shape), {
-      buffers: { qkv, cache, y: this.#space.activation(to, C) },
-      workgroups: (T) => attentionWorkgroups(variant, H, T),
-      bytes: (T, past) => (2 * T + 2 * (past + T)) * C * 4,
-      flops: (T, past) => 4 * C * T * (past + (T + 1) / 2),
-    });
+    const variant = attentionVariant(this.#mode.kind, shape, this.#gpu.adapter.isFallback);
+    const parts = variant === 'slices' ? this.#space.scratch('parts', partsBytes(shape)) : this.#space.one;
+    causalAttention(variant, shape).forEach(({ spec, workgroups }, round) =>
+      this.#push(round === 0 ? label : `${label}.join`, 'attention', spec, {
+        buffers: { qkv, cache, parts, y: this.#space.activation(to, C) },
+        workgroups,
+        bytes: (T, past) => (round === 0 ? (2 * T + 2 * (past + T)) * C * 4 : 0),
+        flops: (T, past) => (round === 0 ? 4 * C * T * (past + (T + 1) / 2) : 0),
+      }),
+    );
   }
 
   /** logits[T, V] → tokens[past + T]. */
