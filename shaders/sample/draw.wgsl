@@ -5,7 +5,7 @@
 //            compiler can assume them away. The noise is a hash of position and id, so it does not depend on the grid
 //   faster:  no sort: the k-th best is found a radix digit a round, and what a slice keeps has no order
 //   uses:    run
-// The host adds: WG lanes = bins of a digit, SPAN = √WG, V, SLICE, SLICES, NOISE (temperature > 0), TOP (k best only),
+// The host adds: WG lanes, SPAN = √WG, V, SLICE, SLICES, NOISE (temperature > 0), TOP (k best only),
 // NARROWED (what the slices kept is looked at), FINAL (a token is written).
 struct Draws {
   temperature: f32,
@@ -21,8 +21,8 @@ struct Draws {
 const INFINITY = 0x7f800000u;
 const LAST_ID = 0xffffffu;
 var<workgroup> best_part: array<vec2u, WG>;
-var<workgroup> bins: array<atomic<u32>, WG>;
-var<workgroup> coarse: array<u32, SPAN>;
+var<workgroup> bins: array<atomic<u32>, 256>;
+var<workgroup> coarse: array<u32, 16>;
 var<workgroup> chosen: vec3u;
 var<workgroup> kept: atomic<u32>;
 
@@ -83,27 +83,27 @@ fn cut_of(base: u32, count: u32, lane: u32) -> Cut {
   for (var round = 0u; round < 7u; round++) {
     let shift = 24u - 8u * (round % 4u) - select(0u, 8u, round >= 4u);
     let part = round / 4u;
-    atomicStore(&bins[lane], 0u);
+    for (var i = lane; i < 256u; i += WG) { atomicStore(&bins[i], 0u); }
     workgroupBarrier();
     for (var i = lane; i < count; i += WG) {
       let place = rank(candidate(base, i));
       if (all((place & cut.mask) == cut.lowest)) { atomicAdd(&bins[(place[part] >> shift) & 255u], 1u); }
     }
     workgroupBarrier();
-    if (lane < SPAN) {
+    if (lane < 16u) {
       var sum = 0u;
-      for (var i = 0u; i < SPAN; i++) { sum += atomicLoad(&bins[lane * SPAN + i]); }
+      for (var i = 0u; i < 16u; i++) { sum += atomicLoad(&bins[lane * 16u + i]); }
       coarse[lane] = sum;
     }
     workgroupBarrier();
     if (lane == 0u) {
       var rest = left;
-      var few = SPAN - 1u;
+      var few = 15u;
       while (coarse[few] < rest) {
         rest -= coarse[few];
         few -= 1u;
       }
-      var bin = few * SPAN + SPAN - 1u;
+      var bin = few * 16u + 15u;
       while (atomicLoad(&bins[bin]) < rest) {
         rest -= atomicLoad(&bins[bin]);
         bin -= 1u;

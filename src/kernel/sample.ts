@@ -4,21 +4,23 @@ import type { PlannedKernel } from './compile.ts';
 /** The largest logit; a draw from all; a draw from the k best. */
 export type DrawForm = 'greedy' | 'all' | 'top';
 
-/** One lane a bin of a radix digit. */
-const LANES = 256;
 /** Logits of one workgroup: more of them are narrowed slice by slice first. */
 const SLICE = 4096;
 
+/** Lanes of a workgroup, a square: on the software adapter every one of them is paid for at every barrier. */
+const lanes = (isSoftware: boolean): number => (isSoftware ? 16 : 256);
+
 /** logits[T, V], draws[2 + context] → tokens[past + T]; one dispatch, or two for large V. */
-export function drawKernels(form: DrawForm, V: number): PlannedKernel[] {
+export function drawKernels(form: DrawForm, V: number, isSoftware: boolean): PlannedKernel[] {
+  const WG = lanes(isSoftware);
   const slices = Math.ceil(V / SLICE);
   const kernel = (isNarrowed: boolean, isFinal: boolean): PlannedKernel => ({
     spec: {
       files: ['sample/draw'],
       entry: 'forward',
       constants: {
-        WG: LANES,
-        SPAN: Math.sqrt(LANES),
+        WG,
+        SPAN: Math.sqrt(WG),
         V,
         SLICE,
         SLICES: slices,

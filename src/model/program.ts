@@ -214,7 +214,7 @@ class Builder implements Composer {
   draw(form: DrawForm): void {
     const { vocab_size: V } = this.#config;
     const { rows } = this.#space;
-    drawKernels(form, V).forEach(({ spec, workgroups }, round) =>
+    drawKernels(form, V, this.#gpu.adapter.isFallback).forEach(({ spec, workgroups }, round) =>
       this.#push(`draw.${round}`, 'sample', spec, {
         buffers: {
           logits: this.#space.activation('logits', V),

@@ -14,6 +14,7 @@ import { gather } from '../../src/kernel/embed.ts';
 import { matmul } from '../../src/kernel/matmul.ts';
 import { columnStatistics, normKernel } from '../../src/kernel/norm.ts';
 import { histogramProbe, tokenProbe } from '../../src/kernel/probe.ts';
+import { drawKernels } from '../../src/kernel/sample.ts';
 import { NORM_IDS, thetaLayout } from '../../src/norm/registry.ts';
 
 const C = 6;
@@ -70,6 +71,17 @@ test.each<[string, KernelSpec, string[]]>([
     columnStatistics('instancenorm', C),
     ['0.0 read-only-storage x', '0.1 storage theta', '0.2 uniform run'],
   ],
+  ...drawKernels('top', 5000, false).map(({ spec }): [string, KernelSpec, string[]] => [
+    'draw',
+    spec,
+    [
+      '0.0 read-only-storage logits',
+      '0.1 read-only-storage draws',
+      '0.2 storage finalists',
+      '0.3 storage tokens',
+      '0.4 uniform run',
+    ],
+  ]),
   [
     'gather',
     gather(C, 'f16', false),
