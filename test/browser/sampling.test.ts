@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Library } from '../../src/engine/library.ts';
 import { WgslEngine } from '../../src/engine/wgsl.ts';
 import type { Loaded } from '../../src/engine/api.ts';
-import type { Gpu } from '../../src/gpu/device.ts';
+import { Gpu } from '../../src/gpu/device.ts';
 import { drawKernels, finalistsBytes } from '../../src/kernel/sample.ts';
 import { weightsId } from '../../src/model/catalog.ts';
 import type { Plan } from '../../src/model/plan.ts';
@@ -205,6 +205,35 @@ describe('a generation', () => {
     expect(part.ids).toEqual(whole.ids.slice(0, 5));
     expect(seen).toEqual(part.ids);
     expect((await engine.generate(plan, PROMPT, SAMPLING)).ids).toEqual(whole.ids);
+  });
+
+  it('is the same with the kernels for GPUs', async () => {
+    const { open } = Gpu;
+    const opening = vi.spyOn(Gpu, 'open').mockImplementation(async (...given) => {
+      const gpu = await open.apply(Gpu, given);
+      Object.assign(gpu.adapter, { isFallback: false });
+      return gpu;
+    });
+    const onGpu = new WgslEngine(new Library(new URL('/models/', location.href)));
+    try {
+      expect((await onGpu.environment()).adapter.isFallback).toBe(false);
+      const plan = planOf('layernorm', 'twin');
+      const prompt = Array.from({ length: 75 }, (_, i) => (i * 37) % loaded.vocabSize);
+      const { logits: got } = await onGpu.run(plan, prompt, { probes: false });
+      const { logits: want } = await engine.run(plan, prompt, { probes: false });
+      expect(got.length).toBe(prompt.length * loaded.vocabSize);
+      const furthest = got.reduce((most, value, i) => {
+        const gap = Math.abs(value - (want[i] ?? Number.NaN));
+        return gap <= most ? most : gap;
+      }, 0);
+      expect(furthest).toBeLessThan(2e-4);
+      expect((await onGpu.generate(plan, prompt, SAMPLING)).ids).toEqual(
+        (await engine.generate(plan, prompt, SAMPLING)).ids,
+      );
+    } finally {
+      opening.mockRestore();
+      await onGpu.dispose();
+    }
   });
 
   it('ends where the context does', async () => {
