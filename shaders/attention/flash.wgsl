@@ -45,7 +45,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     workgroupBarrier(); // the query is there, or nobody reads the last tile any more
     stage(0u, base, keys, head, lane);
     workgroupBarrier();
-    var score = array<array<f32, ACROSS>, DOWN>(); // a bare var is not zeroed anew each round on SwiftShader
+    var score = array<array<f32, ACROSS>, DOWN>(); // Chromium 156 zeroes a bare var of a loop once, not each round
     for (var d = 0u; d < WIDTH; d++) {
       var k: array<vec4f, ACROSS>;
       for (var j = 0u; j < ACROSS; j++) { k[j] = tile[(x + j * SIDE) * PITCH + d]; }
