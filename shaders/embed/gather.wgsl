@@ -4,7 +4,7 @@
 //   numeric: f16 tables widen exactly
 //   uses:    run
 // The host adds: WG, C channels (even or padded), PAIRS = ceil(C/2), LEARNED (positions are learned).
-@group(0) @binding(0) var<storage, read> tokens: array<u32>;   // [T]
+@group(0) @binding(0) var<storage, read> tokens: array<u32>;   // [CONTEXT], the cached ones too
 @group(0) @binding(2) var<storage, read> wpe: array<f32>;      // [n_ctx, C], unread when positions are rotary
 @group(0) @binding(3) var<storage, read> scale: array<f32>;    // [1]
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;  // [T, C]
@@ -15,7 +15,7 @@ fn forward(@builtin(global_invocation_id) id: vec3u) {
   let t = id.y;
   let pair = id.x;
   if (pair >= PAIRS || t >= run.T) { return; }
-  var value = weight_pair(tokens[t] * PAIRS + pair) * scale[0];
+  var value = weight_pair(tokens[run.past + t] * PAIRS + pair) * scale[0];
   let c = 2u * pair;
   if (LEARNED) {
     let i = (run.past + t) * C + c;

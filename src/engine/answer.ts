@@ -3,7 +3,7 @@ import type { Tokenizer } from '../format/tokenizer.ts';
 import type { SiteStats } from '../kernel/probe.ts';
 import { resolveTheta, thetaScalars } from '../model/plan.ts';
 import type { Plan, Site, Theta } from '../model/plan.ts';
-import { lossPerToken, randomFrom, sampleToken, topTokens } from '../model/sample.ts';
+import { lossPerToken, topTokens } from '../model/sample.ts';
 import type { Sampling } from '../model/sample.ts';
 import { sitesOf } from '../model/weights.ts';
 import type { Checkpoint } from '../model/weights.ts';
@@ -67,28 +67,37 @@ export function readLogits(
 }
 
 /**
- * Draws tokens until there are enough, the context is full, or somebody stops it; what was drawn is kept.
- * `next` gives the logits [V] after `all`, of which the last `fresh` tokens are new to it; null when stopped.
+ * Draws tokens until there are enough, the context is full, or somebody stops it; what was drawn is kept. `next` gives
+ * the id of token `index` after the prompt; it is asked for up to `ahead` ids at a time, in order, and all that were
+ * asked for have come or failed when this ends.
  */
 export async function drawTokens(
-  prompt: readonly number[],
-  sampling: Sampling,
+  promptLength: number,
+  { maxTokens }: Sampling,
   context: number,
   tokenizer: Tokenizer,
-  next: (all: readonly number[], fresh: number) => Promise<Float32Array | null>,
+  next: (index: number) => Promise<number>,
+  ahead: number,
   { signal, onToken = () => undefined }: { signal?: AbortSignal; onToken?: (token: GeneratedToken) => void },
-): Promise<Omit<Generation, 'isCached'>> {
+): Promise<Pick<Generation, 'ids' | 'text' | 'elapsedMs'>> {
   const startMs = performance.now();
-  const random = randomFrom(sampling.seed);
-  const all = [...prompt];
+  const most = Math.min(maxTokens, context - promptLength);
   const ids: number[] = [];
-  while (ids.length < sampling.maxTokens && all.length < context && !signal?.aborted) {
-    const row = await next(all, ids.length === 0 ? all.length : 1);
-    if (!row || signal?.aborted) break;
-    const id = sampleToken(row, sampling, random);
-    all.push(id);
-    ids.push(id);
-    onToken({ id, text: tokenizer.decode(ids), index: ids.length - 1 });
+  const asked: Promise<number>[] = [];
+  try {
+    while (ids.length < most && !signal?.aborted) {
+      while (asked.length < Math.min(most, ids.length + ahead)) {
+        const coming = next(asked.length);
+        coming.catch(() => undefined); // told when its turn comes
+        asked.push(coming);
+      }
+      const id = await asked[ids.length];
+      if (id === undefined || signal?.aborted) break;
+      ids.push(id);
+      onToken({ id, text: tokenizer.decode(ids), index: ids.length - 1 });
+    }
+  } finally {
+    await Promise.allSettled(asked);
   }
   return { ids, text: tokenizer.decode(ids), elapsedMs: performance.now() - startMs };
 }

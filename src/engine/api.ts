@@ -83,6 +83,8 @@ export type Generation = {
   readonly text: string;
   readonly isCached: boolean;
   readonly elapsedMs: number;
+  /** Bytes that came back from the GPU for all tokens together. */
+  readonly readbackBytes: number;
 };
 
 export type GeneratedToken = {

@@ -8,6 +8,7 @@ import { NO_MEMORY } from '../gpu/device.ts';
 import { measuredParams, referenceStats } from '../kernel/probe-reference.ts';
 import { splitWeightsId } from '../model/catalog.ts';
 import type { Plan, Site } from '../model/plan.ts';
+import { randomFrom, sampleToken } from '../model/sample.ts';
 import { sitesOf } from '../model/weights.ts';
 import type { Checkpoint } from '../model/weights.ts';
 import { normSpec, thetaLayout } from '../norm/registry.ts';
@@ -113,14 +114,22 @@ export class OrtEngine implements Engine {
     return this.#exclusive(async () => {
       const { session } = await this.#open(plan, { weights: 'f32', hasPast: isCached });
       let past = session.emptyPast(n_layer, H, C / H);
-      const next = async (all: readonly number[], fresh: number): Promise<Float32Array> => {
-        if (!isCached) return ((await session.run(all)).get('logits') ?? new Float32Array()).slice(-V);
-        const step = await session.decode(all.slice(-fresh), past);
-        past = step.past;
-        return step.logits.slice(-V);
-      };
       const prompt = checkTokens(given, checkpoint);
-      return { ...(await drawTokens(prompt, sampling, n_ctx, tokenizer, next, options)), isCached };
+      const all = [...prompt];
+      const random = randomFrom(sampling.seed);
+      const logitsAfter = async (index: number): Promise<Float32Array> => {
+        if (!isCached) return (await session.run(all)).get('logits') ?? new Float32Array();
+        const step = await session.decode(index === 0 ? all : all.slice(-1), past);
+        past = step.past;
+        return step.logits;
+      };
+      const next = async (index: number): Promise<number> => {
+        const id = sampleToken((await logitsAfter(index)).slice(-V), sampling, random);
+        all.push(id);
+        return id;
+      };
+      const drawn = await drawTokens(prompt.length, sampling, n_ctx, tokenizer, next, 1, options);
+      return { ...drawn, isCached, readbackBytes: 0 };
     });
   }
 

@@ -3,6 +3,7 @@ import { timedForward, timeProgram } from '../bench/timings.ts';
 import type { TimedForward, Timings, TimingSpec } from '../bench/timings.ts';
 import { GpuClock, wallStepMs } from '../gpu/clock.ts';
 import { Gpu } from '../gpu/device.ts';
+import { ReadRing } from '../gpu/ring.ts';
 import { Compiler } from '../kernel/compile.ts';
 import { countsBytes, statsBytes, unpackStats } from '../kernel/probe.ts';
 import { splitWeightsId } from '../model/catalog.ts';
@@ -12,6 +13,7 @@ import { Program } from '../model/program.ts';
 import { Workspace } from '../model/workspace.ts';
 import type { Mode } from '../model/program.ts';
 import type { Judgement } from '../onnx/judge.ts';
+import { drawForm, drawTable, drawTableBytes } from '../model/sample.ts';
 import type { Sampling } from '../model/sample.ts';
 import { sitesOf, Weights } from '../model/weights.ts';
 import type { Checkpoint } from '../model/weights.ts';
@@ -26,6 +28,8 @@ import { CONTEST_PHASES } from './api.ts';
 import type { Comparison, Contest, Engine, Environment, Generation, Loaded, Run } from './api.ts';
 
 const MOST_OPERATIONS = 512;
+/** Forwards on the way to the GPU while a token is on its way back. */
+const AHEAD = 4;
 
 /** Everything that lives and dies with one device. */
 class Session implements Disposable {
@@ -178,25 +182,31 @@ export class WgslEngine implements Engine {
     const { n_ctx, vocab_size: V } = checkpoint.config;
     return this.#exclusive(async () => {
       const session = await this.#open();
-      const logits = session.space(checkpoint).activation('logits', V);
-      using prefill = await this.#program(session, plan, checkpoint, { kind: 'prefill', hasProbes: false });
-      using decode = await this.#program(session, plan, checkpoint, { kind: 'decode', hasProbes: false });
-      const drawn = await drawTokens(
-        prompt,
-        sampling,
-        n_ctx,
-        tokenizer,
-        async (all, fresh) => {
-          const isWhole = fresh === all.length || !prefill.isCausal;
-          if (isWhole) prefill.submit(all, 0);
-          else decode.submit(all.slice(-fresh), all.length - fresh);
-          const row = isWhole ? all.length - 1 : 0;
-          const part = { buffer: logits, offsetBytes: row * V * 4, sizeBytes: V * 4 };
-          return new Float32Array(await session.gpu.read([part]));
-        },
-        options,
-      );
-      return { ...drawn, isCached: prefill.isCausal };
+      const { gpu } = session;
+      const space = session.space(checkpoint);
+      const draw = drawForm(sampling, V);
+      const modeOf = (kind: Mode['kind']): Mode => ({ kind, hasProbes: false, draw });
+      using prefill = await this.#program(session, plan, checkpoint, modeOf('prefill'));
+      using decode = prefill.isCausal
+        ? await this.#program(session, plan, checkpoint, modeOf('decode'))
+        : null;
+      using ring = new ReadRing(gpu, 4, AHEAD);
+      const tokens = space.activation('tokens', 1);
+      gpu.write(tokens, Uint32Array.from(prompt));
+      gpu.write(space.scratch('draws', drawTableBytes(n_ctx)), drawTable(sampling, prompt.length, n_ctx));
+      // Where a token goes and where it is read is known before it is: forwards are sent ahead of their tokens.
+      const next = async (index: number): Promise<number> => {
+        const position = prompt.length + index;
+        const step = index === 0 ? null : decode;
+        const past = step ? position - 1 : 0;
+        (step ?? prefill).advance(position - past, past, (encoder) =>
+          ring.copy(index, encoder, tokens, 4 * position),
+        );
+        const [id] = new Uint32Array(await ring.read(index));
+        return id ?? 0;
+      };
+      const drawn = await drawTokens(prompt.length, sampling, n_ctx, tokenizer, next, AHEAD, options);
+      return { ...drawn, isCached: prefill.isCausal, readbackBytes: ring.readBytes };
     });
   }
 

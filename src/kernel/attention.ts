@@ -22,29 +22,91 @@ export const rotateWorkgroups = ({ C }: AttentionShape, T: number): [number, num
   T,
 ];
 
-/** `rows` for many tokens, `split` for few. */
-export type AttentionVariant = 'rows' | 'split';
+/** For many tokens `rows` or `flash`, for few `split` or `slices`; the second of each is for GPUs, where D/4 is whole. */
+export type AttentionVariant = 'rows' | 'flash' | 'split' | 'slices';
 
-/** q of qkv[T, 3C] over cache[2, context, C] → heads[T, C]. */
-export const causalAttention = (
-  variant: AttentionVariant,
-  { C, H, context }: AttentionShape,
-): KernelSpec => ({
-  files: ['attention/_io', `attention/${variant}`],
-  entry: 'forward',
-  constants: {
-    WG: LANES,
-    SPAN: Math.sqrt(LANES),
-    C,
-    D: C / H,
-    PER_LANE: Math.ceil(C / H / LANES),
-    CONTEXT: context,
-    SCALE: { f32: 1 / Math.sqrt(C / H) },
-  },
-});
+/** A kernel with the grid it wants for T tokens after `past`; no workgroups where it is not needed. */
+export type AttentionKernel = {
+  readonly spec: KernelSpec;
+  readonly workgroups: (T: number, past: number) => readonly [number, number, number?];
+};
 
-export const attentionWorkgroups = (variant: AttentionVariant, H: number, T: number): [number, number] =>
-  variant === 'rows' ? [Math.ceil(T / LANES), H] : [T, H];
+/** Workgroup memory that every adapter has. */
+const SHARED_BYTES = 16_384;
+/** Tokens at a time that `slices` has room for. */
+export const FEW_TOKENS = 8;
+
+/** Rows and keys of a workgroup of `flash` and what they take; null where they do not fit. */
+function flashTile(D: number): { readonly rows: number; readonly keys: number } | null {
+  const rows = D <= 32 ? 32 : 16;
+  const row = 4 * (D + 4);
+  const keys = [32, 16, 8].find((n) => (rows + n) * row + 4 * rows * (n + 9) <= SHARED_BYTES);
+  return keys === undefined || D % 4 !== 0 ? null : { rows, keys };
+}
+
+/** Which kernel attends. The software adapter pays for barriers what a GPU pays for scattered reads. */
+export function attentionVariant(
+  mode: 'prefill' | 'decode',
+  { C, H }: AttentionShape,
+  isSoftware: boolean,
+): AttentionVariant {
+  const isPlain = isSoftware || flashTile(C / H) === null;
+  if (mode === 'prefill') return isPlain ? 'rows' : 'flash';
+  return isPlain ? 'split' : 'slices';
+}
+
+/** Keys of a workgroup of `slices`, and the most slices there can be. */
+function slicing(context: number): { readonly slice: number; readonly slices: number } {
+  const slice = Math.max(256, LANES * Math.ceil(context / 64 / LANES));
+  return { slice, slices: Math.ceil(context / slice) };
+}
+
+/** Partial sums of `slices`: [FEW_TOKENS, H, slices, D/4 + 1] vec4. */
+export const partsBytes = ({ C, H, context }: AttentionShape): number =>
+  16 * FEW_TOKENS * slicing(context).slices * (C / 4 + H);
+
+/** q of qkv[T, 3C] over cache[2, context, C] → heads[T, C]; `slices` takes up to `FEW_TOKENS`, and a join after it. */
+export function causalAttention(variant: AttentionVariant, shape: AttentionShape): AttentionKernel[] {
+  const { C, H, context } = shape;
+  const D = C / H;
+  const constants = { WG: LANES, C, D, CONTEXT: context, SCALE: { f32: 1 / Math.sqrt(D) } };
+  const kernel = (
+    files: readonly string[],
+    more: KernelSpec['constants'],
+    workgroups: AttentionKernel['workgroups'],
+  ): AttentionKernel => ({
+    spec: { files, entry: 'forward', constants: { ...constants, ...more } },
+    workgroups,
+  });
+  const SPAN = Math.sqrt(LANES);
+  if (variant === 'rows')
+    return [kernel(['attention/_io', 'attention/rows'], {}, (T) => [Math.ceil(T / LANES), H])];
+  if (variant === 'split') {
+    const more = { SPAN, PER_LANE: Math.ceil(D / LANES) };
+    return [kernel(['attention/_io', 'attention/split'], more, (T) => [T, H])];
+  }
+  const tile = flashTile(D);
+  if (!tile) throw new RangeError(`Cannot attend with ${variant}: heads of ${D} channels do not fit`);
+  if (variant === 'flash') {
+    const { rows: ROWS, keys: KEYS } = tile;
+    return [kernel(['attention/flash'], { ROWS, KEYS }, (T) => [Math.ceil(T / ROWS), H])];
+  }
+  const { slice: SLICE, slices: SLICES } = slicing(context);
+  const checked = (T: number): number => {
+    if (T > FEW_TOKENS) throw new RangeError(`Cannot attend with slices: ${T} tokens are not few`);
+    return T;
+  };
+  return [
+    kernel(['attention/slices'], { SPAN, SLICE, SLICES }, (T, past) => [
+      Math.ceil((past + T) / SLICE),
+      H,
+      checked(T),
+    ]),
+    ...(SLICES > 1
+      ? [kernel(['attention/join'], { SLICE, SLICES }, (T, past) => [past + T > SLICE ? T : 0, H])]
+      : []),
+  ];
+}
 
 /**
  * cos and sin of position · θ^(−2i/D), taken in float64: [context, D/2, 2].

@@ -2,13 +2,22 @@
 // operation, counting dispatches and showing the WGSL behind a number all read that list.
 import type { GpuClock } from '../gpu/clock.ts';
 import type { Gpu, GpuBuffer } from '../gpu/device.ts';
-import { attentionWorkgroups, causalAttention, rotate, rotateWorkgroups } from '../kernel/attention.ts';
+import {
+  attentionVariant,
+  causalAttention,
+  partsBytes,
+  rotate,
+  rotateWorkgroups,
+} from '../kernel/attention.ts';
 import type { Compiler, Kernel, KernelSpec } from '../kernel/compile.ts';
 import { gather, gatherWorkgroups } from '../kernel/embed.ts';
 import { matmul, matmulBytes, matmulWorkgroups } from '../kernel/matmul.ts';
 import type { MatmulShape } from '../kernel/matmul.ts';
+import { drawKernels, finalistsBytes } from '../kernel/sample.ts';
+import type { DrawForm } from '../kernel/sample.ts';
 import { COLUMN_LANES, columnStatistics, normBytes, normKernel } from '../kernel/norm.ts';
 import { countsBytes, histogramProbe, statsBytes, tokenProbe } from '../kernel/probe.ts';
+import { drawTableBytes } from './sample.ts';
 import type { AttentionStep, Composer, EmbedStep, LinearStep, NormStep } from './compose.ts';
 import { composeGpt } from './families/gpt.ts';
 import { resolveTheta } from './plan.ts';
@@ -17,7 +26,7 @@ import { sitesOf } from './weights.ts';
 import type { Workspace } from './workspace.ts';
 import type { Weights } from './weights.ts';
 
-export const OP_KINDS = ['embed', 'norm', 'matmul', 'attention', 'probe'] as const;
+export const OP_KINDS = ['embed', 'norm', 'matmul', 'attention', 'probe', 'sample'] as const;
 export type OpKind = (typeof OP_KINDS)[number];
 
 type Workgroups = readonly [number, number?, number?];
@@ -28,7 +37,7 @@ export type Op = {
   readonly kind: OpKind;
   readonly site: string | null;
   readonly block: number | null;
-  readonly workgroups: (T: number) => Workgroups;
+  readonly workgroups: (T: number, past: number) => Workgroups;
   readonly bytes: (T: number, past: number) => number;
   readonly flops: (T: number, past: number) => number;
 };
@@ -41,7 +50,12 @@ type CompiledOp = Op & {
 };
 
 /** `prefill` runs any number of tokens from an empty or filled cache; `decode` is tuned for one. */
-export type Mode = { readonly kind: 'prefill' | 'decode'; readonly hasProbes: boolean };
+export type Mode = {
+  readonly kind: 'prefill' | 'decode';
+  readonly hasProbes: boolean;
+  /** The next token is drawn too, into the token buffer, where the next forward finds it. */
+  readonly draw?: DrawForm;
+};
 
 type PendingOp = Op & {
   readonly spec: KernelSpec;
@@ -184,13 +198,35 @@ class Builder implements Composer {
       bytes: (T) => 7 * T * C * 4,
       flops: (T) => 6 * T * C,
     });
-    const variant = this.#mode.kind === 'decode' ? 'split' : 'rows';
-    this.#push(label, 'attention', causalAttention(variant, shape), {
-      buffers: { qkv, cache, y: this.#space.activation(to, C) },
-      workgroups: (T) => attentionWorkgroups(variant, H, T),
-      bytes: (T, past) => (2 * T + 2 * (past + T)) * C * 4,
-      flops: (T, past) => 4 * C * T * (past + (T + 1) / 2),
-    });
+    const variant = attentionVariant(this.#mode.kind, shape, this.#gpu.adapter.isFallback);
+    const parts = variant === 'slices' ? this.#space.scratch('parts', partsBytes(shape)) : this.#space.one;
+    causalAttention(variant, shape).forEach(({ spec, workgroups }, round) =>
+      this.#push(round === 0 ? label : `${label}.join`, 'attention', spec, {
+        buffers: { qkv, cache, parts, y: this.#space.activation(to, C) },
+        workgroups,
+        bytes: (T, past) => (round === 0 ? (2 * T + 2 * (past + T)) * C * 4 : 0),
+        flops: (T, past) => (round === 0 ? 4 * C * T * (past + (T + 1) / 2) : 0),
+      }),
+    );
+  }
+
+  /** logits[T, V] → tokens[past + T]. */
+  draw(form: DrawForm): void {
+    const { vocab_size: V } = this.#config;
+    const { rows } = this.#space;
+    drawKernels(form, V, this.#gpu.adapter.isFallback).forEach(({ spec, workgroups }, round) =>
+      this.#push(`draw.${round}`, 'sample', spec, {
+        buffers: {
+          logits: this.#space.activation('logits', V),
+          draws: this.#space.scratch('draws', drawTableBytes(rows)),
+          finalists: this.#space.scratch('finalists', finalistsBytes(V)),
+          tokens: this.#space.activation('tokens', 1),
+        },
+        workgroups,
+        bytes: () => (round === 0 ? 4 * V : 4),
+        flops: () => (round === 0 ? V : 0),
+      }),
+    );
   }
 
   #push(
@@ -226,6 +262,8 @@ export class Program implements Disposable {
   readonly #space: Workspace;
   readonly #owned: readonly GpuBuffer[];
   readonly #C: number;
+  /** T and past, as the run's uniform has them. */
+  readonly #size = new Uint32Array(2);
 
   private constructor(
     gpu: Gpu,
@@ -257,6 +295,7 @@ export class Program implements Disposable {
   ): Promise<Program> {
     const builder = new Builder(gpu, weights, space, plan, mode);
     composeGpt(weights.checkpoint.config, builder);
+    if (mode.draw) builder.draw(mode.draw);
     try {
       const ops = await Promise.all(
         builder.ops.map(async ({ spec, buffers, ...op }): Promise<CompiledOp> => {
@@ -282,8 +321,23 @@ export class Program implements Disposable {
    * Returns the number of passes.
    */
   submit(tokens: ArrayLike<number>, past: number, clock?: GpuClock | null): number {
-    const T = tokens.length;
     this.#prepare(tokens, past);
+    return this.#send(tokens.length, past, clock);
+  }
+
+  /** As `submit`, for T tokens that the GPU has already, and draws one more; `after` adds copies to the encoder. */
+  advance(T: number, past: number, after: (encoder: GPUCommandEncoder) => void): void {
+    this.#size.set([T, past]);
+    this.#gpu.write(this.#space.run, this.#size);
+    this.#send(T, past, null, after);
+  }
+
+  #send(
+    T: number,
+    past: number,
+    clock?: GpuClock | null,
+    after: (encoder: GPUCommandEncoder) => void = () => undefined,
+  ): number {
     const encoder = this.#gpu.device.createCommandEncoder({ label: this.mode.kind });
     if (this.mode.hasProbes) encoder.clearBuffer(this.#space.probes('counts', 0).raw);
     const perOperation = clock && clock.capacity >= this.ops.length && this.ops.length > 1;
@@ -294,12 +348,13 @@ export class Program implements Disposable {
       if (perOperation)
         pass = encoder.beginComputePass({ label: op.label, timestampWrites: clock.around(index) });
       if (!pass) return;
-      this.#dispatch(pass, op, T);
+      this.#dispatch(pass, op, T, past);
       if (perOperation) pass.end();
     });
     if (!perOperation) pass?.end();
     const passes = perOperation ? this.ops.length : 1;
     clock?.resolve(encoder, passes);
+    after(encoder);
     this.#gpu.device.queue.submit([encoder.finish()]);
     return passes;
   }
@@ -319,7 +374,7 @@ export class Program implements Disposable {
     let at = 0;
     for (const op of this.ops) {
       const pass = encoder.beginComputePass();
-      this.#dispatch(pass, op, tokens.length);
+      this.#dispatch(pass, op, tokens.length, 0);
       pass.end();
       for (const buffer of op.tap ? [op.tap.x, op.tap.y] : []) {
         encoder.copyBufferToBuffer(buffer.raw, 0, kept.raw, at, sizeBytes);
@@ -333,14 +388,18 @@ export class Program implements Disposable {
   }
 
   #prepare(tokens: ArrayLike<number>, past: number): void {
-    this.#gpu.write(this.#space.activation('tokens', 1), Uint32Array.from(tokens));
-    this.#gpu.write(this.#space.run, Uint32Array.of(tokens.length, past));
+    this.#gpu.write(this.#space.activation('tokens', 1), Uint32Array.from(tokens), 4 * past);
+    this.#size.set([tokens.length, past]);
+    this.#gpu.write(this.#space.run, this.#size);
   }
 
-  #dispatch(pass: GPUComputePassEncoder, op: CompiledOp, T: number): void {
+  /** An operation of no workgroups is left out. */
+  #dispatch(pass: GPUComputePassEncoder, op: CompiledOp, T: number, past: number): void {
+    const grid = op.workgroups(T, past);
+    if (grid[0] === 0) return;
     pass.setPipeline(op.kernel.pipeline);
     op.groups.forEach((group, index) => pass.setBindGroup(index, group));
-    pass.dispatchWorkgroups(...op.workgroups(T));
+    pass.dispatchWorkgroups(...grid);
   }
 
   [Symbol.dispose](): void {

@@ -1,4 +1,5 @@
 // From logits to tokens and losses, on the CPU in float64.
+import type { DrawForm } from '../kernel/sample.ts';
 
 export type Sampling = {
   /** 0 takes the most likely token. */
@@ -62,21 +63,61 @@ export function randomFrom(seed: number): () => number {
   return next;
 }
 
-/** One token id from logits [V]; ties go to the lower id. */
+/** 32 well mixed bits of 32: lowbias32 (Chris Wellons, hash-prospector). */
+function mixed(bits: number): number {
+  let x = bits;
+  x = Math.imul(x ^ (x >>> 16), 0x7feb352d);
+  x = Math.imul(x ^ (x >>> 15), 0x846ca68b);
+  return (x ^ (x >>> 16)) >>> 0;
+}
+
+/** Standard Gumbel noise of one token id, from the random word of its position; the kernel makes the same in f32. */
+function gumbel(word: number, id: number): number {
+  const uniform = (mixed(mixed(id + 0x9e3779b9) ^ word) + 0.5) / 2 ** 32;
+  return -Math.log(-Math.log1p(-uniform));
+}
+
+/**
+ * One token id from logits [V]: of the `topK` best ranked the one with the largest logit + temperature · noise, which
+ * draws from softmax(logits / temperature) (Gumbel-max: Maddison, Tarlow, Minka 2014, arXiv:1411.0030). Ties go to the
+ * lower id, NaN counts as −∞. `random` is asked once, and not at all at temperature 0.
+ * shaders/sample/draw.wgsl is the same function.
+ */
 export function sampleToken(
   row: Float32Array,
-  { temperature, topK }: Sampling,
+  { temperature, topK }: Pick<Sampling, 'temperature' | 'topK'>,
   random: () => number,
 ): number {
-  const order = ranked(row);
-  if (temperature <= 0) return order[0] ?? 0;
-  const kept = topK > 0 ? order.slice(0, topK) : order;
-  const scaled = kept.map((id) => (row[id] ?? -Infinity) / temperature);
-  const total = logSumExp(scaled);
-  let left = random();
-  for (const [i, id] of kept.entries()) {
-    left -= Math.exp((scaled[i] ?? -Infinity) - total);
-    if (left < 0) return id;
+  const isNoisy = temperature > 0;
+  const word = isNoisy ? random() * 2 ** 32 : 0;
+  let best = 0;
+  let most = -Infinity;
+  for (const id of isNoisy && topK > 0 && topK < row.length ? ranked(row).slice(0, topK) : row.keys()) {
+    const score = (row[id] ?? Number.NaN) + (isNoisy ? temperature * gumbel(word, id) : 0);
+    if (score > most || (score === most && id < best)) [best, most] = [id, score];
   }
-  return kept.at(-1) ?? 0;
+  return best;
+}
+
+/** Which kernel draws. */
+export const drawForm = ({ temperature, topK }: Sampling, V: number): DrawForm =>
+  temperature > 0 ? (topK > 0 && topK < V ? 'top' : 'all') : 'greedy';
+
+export const drawTableBytes = (context: number): number => 4 * (2 + context);
+
+/**
+ * What the kernel draws with, 32 bits each: temperature, top k, then [context] random words. The token at position
+ * `first` takes the first word of the seed, as `sampleToken` does.
+ */
+export function drawTable(
+  { temperature, topK, seed }: Sampling,
+  first: number,
+  context: number,
+): Uint32Array {
+  const table = new Uint32Array(2 + context);
+  new Float32Array(table.buffer)[0] = temperature;
+  table[1] = topK;
+  const random = randomFrom(seed);
+  for (let position = first; position < context; position++) table[2 + position] = random() * 2 ** 32;
+  return table;
 }

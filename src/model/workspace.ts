@@ -22,6 +22,11 @@ export class Workspace implements Disposable {
     return this.#make(name, () => this.#gpu.buffer(name, 'activations', this.rows * width * 4));
   }
 
+  /** A buffer of that name that has no rows. */
+  scratch(name: string, sizeBytes: number): GpuBuffer {
+    return this.#make(name, () => this.#gpu.buffer(name, 'activations', sizeBytes));
+  }
+
   cache(layer: number, C: number): GpuBuffer {
     return this.#make(`cache.${layer}`, () =>
       this.#gpu.buffer(`cache.${layer}`, 'cache', 2 * this.rows * C * 4),

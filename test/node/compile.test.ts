@@ -1,6 +1,7 @@
 // Joining WGSL, and reading off it what the host must know: the parts of the compiler that need no GPU.
 import { describe, expect, test } from 'vitest';
-import { causalAttention, rotate, rotaryTable } from '../../src/kernel/attention.ts';
+import { attentionVariant, causalAttention, rotate, rotaryTable } from '../../src/kernel/attention.ts';
+import type { AttentionShape, AttentionVariant } from '../../src/kernel/attention.ts';
 import {
   bindingsOf,
   joinSources,
@@ -13,6 +14,7 @@ import { gather } from '../../src/kernel/embed.ts';
 import { matmul } from '../../src/kernel/matmul.ts';
 import { columnStatistics, normKernel } from '../../src/kernel/norm.ts';
 import { histogramProbe, tokenProbe } from '../../src/kernel/probe.ts';
+import { drawKernels } from '../../src/kernel/sample.ts';
 import { NORM_IDS, thetaLayout } from '../../src/norm/registry.ts';
 
 const C = 6;
@@ -26,6 +28,11 @@ const bindings = (spec: KernelSpec): string[] =>
     .toSorted();
 
 const NORM = ['0.0 read-only-storage x', '0.1 read-only-storage theta', '0.2 storage y', '0.3 uniform run'];
+const attend = (variant: AttentionVariant): KernelSpec => {
+  const [kernel] = causalAttention(variant, HEADS);
+  if (!kernel) throw new Error('no kernel');
+  return kernel.spec;
+};
 const ATTENTION = [
   '0.0 read-only-storage qkv',
   '0.1 read-only-storage cache',
@@ -42,8 +49,16 @@ const MATMUL = [
 
 test.each<[string, KernelSpec, string[]]>([
   ...NORM_IDS.map((id): [string, KernelSpec, string[]] => [id, normKernel(id, PLAIN, MACHINE).spec, NORM]),
-  ['rows', causalAttention('rows', HEADS), ATTENTION],
-  ['split', causalAttention('split', HEADS), ATTENTION],
+  ...(['rows', 'split', 'flash'] as const).map((variant): [string, KernelSpec, string[]] => [
+    variant,
+    attend(variant),
+    ATTENTION,
+  ]),
+  [
+    'slices',
+    attend('slices'),
+    [...ATTENTION.slice(0, 2), '0.2 storage y', '0.3 storage parts', '0.4 uniform run'],
+  ],
   ['plain f16', matmul('plain', { N: 4, K: 3, dtype: 'f16' }), MATMUL],
   ['blocked f32', matmul('blocked', { N: 4, K: 3, dtype: 'f32' }), MATMUL],
   [
@@ -56,6 +71,17 @@ test.each<[string, KernelSpec, string[]]>([
     columnStatistics('instancenorm', C),
     ['0.0 read-only-storage x', '0.1 storage theta', '0.2 uniform run'],
   ],
+  ...drawKernels('top', 5000, false).map(({ spec }): [string, KernelSpec, string[]] => [
+    'draw',
+    spec,
+    [
+      '0.0 read-only-storage logits',
+      '0.1 read-only-storage draws',
+      '0.2 storage finalists',
+      '0.3 storage tokens',
+      '0.4 uniform run',
+    ],
+  ]),
   [
     'gather',
     gather(C, 'f16', false),
@@ -131,4 +157,40 @@ test('rotary angles: position 0 turns nothing, pair 0 turns by the position, the
   [Math.cos(2), Math.sin(2), Math.cos(0.02), Math.sin(0.02)].forEach((want, i) =>
     expect(table[8 + i]).toBe(Math.fround(want)),
   );
+});
+
+describe('attention is planned for the machine', () => {
+  const shape = (D: number, context = 1024): AttentionShape => ({ C: 4 * D, H: 4, context });
+
+  test.each<['prefill' | 'decode', number, boolean, AttentionVariant]>([
+    ['prefill', 64, false, 'flash'],
+    ['prefill', 128, false, 'flash'],
+    ['prefill', 64, true, 'rows'],
+    ['prefill', 6, false, 'rows'],
+    ['prefill', 256, false, 'rows'],
+    ['decode', 64, false, 'slices'],
+    ['decode', 64, true, 'split'],
+    ['decode', 6, false, 'split'],
+    ['decode', 256, false, 'split'],
+  ])('%s of heads of %d, software %s: %s', (mode, D, isSoftware, want) => {
+    expect(attentionVariant(mode, shape(D), isSoftware)).toBe(want);
+  });
+
+  test.each([4, 8, 16, 32, 64, 80, 96, 112, 128])('flash fits heads of %d in 16 KiB', (D) => {
+    const [flash] = causalAttention('flash', shape(D));
+    const { ROWS, KEYS } = flash?.spec.constants ?? {};
+    const [rows, keys] = [Number(ROWS), Number(KEYS)];
+    const floats = (rows + keys) * (D + 4) + keys * rows + rows * 8 + rows;
+    expect(4 * floats).toBeLessThanOrEqual(16_384);
+    expect((rows % 8) + (keys % 8)).toBe(0);
+  });
+
+  test('a short cache takes one dispatch, a long one as many slices as it has and a join', () => {
+    expect(causalAttention('slices', shape(64, 256))).toHaveLength(1);
+    const [slices, join] = causalAttention('slices', shape(64, 100_000));
+    expect(slices?.workgroups(1, 30)).toEqual([1, 4, 1]);
+    expect(join?.workgroups(1, 30)[0]).toBe(0);
+    expect(slices?.workgroups(1, 99_999)[0]).toBeLessThanOrEqual(64);
+    expect(join?.workgroups(1, 99_999)).toEqual([1, 4]);
+  });
 });

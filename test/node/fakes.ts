@@ -146,7 +146,7 @@ export function fakeEngine(methods: Partial<Engine> = {}): Engine {
     compare: async (plan, tokens) => ({ plan, tokenCount: tokens.length, contests: [] }),
     bench: async (spec) => benchReportOf(spec),
     lost: () => new Promise(() => undefined),
-    generate: async () => ({ ids: [1, 2], text: 'ab', isCached: true, elapsedMs: 1 }),
+    generate: async () => ({ ids: [1, 2], text: 'ab', isCached: true, elapsedMs: 1, readbackBytes: 8 }),
     measure: async (plan) => timingsOf(plan),
     loseDevice: async () => undefined,
     dispose: async () => undefined,

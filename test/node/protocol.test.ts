@@ -43,7 +43,7 @@ test('callbacks arrive in order, and before the result', async () => {
   const remote = connect({
     generate: async (_plan, _tokens, _sampling, options) => {
       for (const index of [0, 1]) options?.onToken?.({ id: index, text: 'ab'.slice(0, index + 1), index });
-      return { ids: [0, 1], text: 'ab', isCached: true, elapsedMs: 1 };
+      return { ids: [0, 1], text: 'ab', isCached: true, elapsedMs: 1, readbackBytes: 8 };
     },
   });
   const onToken = ({ text }: { text: string }): number => seen.push(text);
@@ -100,7 +100,7 @@ describe('stopping', () => {
       generate: async (_plan, _tokens, _sampling, options) => {
         options?.onToken?.({ id: 1, text: 'a', index: 0 });
         await untilAborted(options?.signal).catch(() => undefined);
-        return { ids: [1], text: 'a', isCached: true, elapsedMs: 1 };
+        return { ids: [1], text: 'a', isCached: true, elapsedMs: 1, readbackBytes: 8 };
       },
     });
     const abort = new AbortController();
@@ -156,7 +156,7 @@ describe('failing', () => {
         new Promise((resolve) =>
           speak.push((text) => {
             options?.onToken?.({ id: 1, text, index: 0 });
-            resolve({ ids: [1], text, isCached: true, elapsedMs: 1 });
+            resolve({ ids: [1], text, isCached: true, elapsedMs: 1, readbackBytes: 8 });
           }),
         ),
     });

@@ -1,6 +1,6 @@
 // From logits to tokens and losses.
 import { describe, expect, test } from 'vitest';
-import { lossPerToken, randomFrom, sampleToken, topTokens } from '../../src/model/sample.ts';
+import { drawTable, lossPerToken, randomFrom, sampleToken, topTokens } from '../../src/model/sample.ts';
 import type { Sampling } from '../../src/model/sample.ts';
 
 const sampling = (patch: Partial<Sampling> = {}): Sampling => ({
@@ -93,6 +93,41 @@ describe('sampling', () => {
       const seen = drawn.filter((token) => token === id).length / count;
       expect(Math.abs(seen - chance)).toBeLessThanOrEqual(4 * Math.sqrt((chance * (1 - chance)) / count));
     });
+  });
+
+  test('draws from many by their chances: χ² of 50', () => {
+    const count = 50_000;
+    const wide = Float32Array.from({ length: 51 }, (_, id) => Math.sin(id * 7));
+    const chances = topTokens(wide, wide.length);
+    const random = randomFrom(4);
+    const seen = wide.map(() => 0);
+    for (let i = 0; i < count; i++) {
+      const id = sampleToken(wide, sampling(), random);
+      seen[id] = (seen[id] ?? 0) + 1;
+    }
+    const chi = chances.reduce((sum, { id, probability }) => {
+      const due = count * probability;
+      return sum + ((seen[id] ?? 0) - due) ** 2 / due;
+    }, 0);
+    expect(chi).toBeLessThan(90); // 0.05 % of draws are beyond
+    expect(chi).toBeGreaterThan(21);
+  });
+
+  test('the k best at a tie are those of lower id', () => {
+    const random = randomFrom(6);
+    const tied = Float32Array.of(1, 2, 1, 1, 1);
+    const drawn = new Set(
+      Array.from({ length: 300 }, () => sampleToken(tied, sampling({ topK: 3 }), random)),
+    );
+    expect([...drawn].toSorted()).toEqual([0, 1, 2]);
+  });
+
+  test('the kernel’s table has the words that sampleToken draws with', () => {
+    const table = drawTable(sampling({ temperature: 0.5, topK: 7, seed: 2 }), 3, 6);
+    const random = randomFrom(2);
+    expect(new Float32Array(table.buffer)[0]).toBe(0.5);
+    expect(Array.from(table.subarray(1, 5))).toEqual([7, 0, 0, 0]);
+    expect(Array.from(table.subarray(5), (word) => word / 2 ** 32)).toEqual([random(), random(), random()]);
   });
 
   test.each([

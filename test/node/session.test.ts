@@ -130,7 +130,7 @@ test('a stopped generation keeps its partial text, and hears no token after the 
       speak.push(options?.onToken ?? (() => undefined));
       options?.onToken?.({ id: 5, text: 'on', index: 0 });
       await untilAborted(options?.signal).catch(() => undefined);
-      return { ids: [5], text: 'on', isCached: false, elapsedMs: 3 };
+      return { ids: [5], text: 'on', isCached: false, elapsedMs: 3, readbackBytes: 4 };
     },
   });
   const generating = session.generate();

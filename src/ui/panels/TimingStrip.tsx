@@ -17,6 +17,7 @@ const KIND_WORDS: Record<OpKind, string> = {
   matmul: 'matmuls',
   attention: 'attention',
   probe: 'probes',
+  sample: 'sampling',
 };
 
 /** One slim line: what a forward costs here and how much of it is normalization; the rest is a click away. */

@@ -1,0 +1,179 @@
+// Rotation and attention against float64, every variant, on awkward shapes.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Gpu } from '../../src/gpu/device.ts';
+import {
+  causalAttention,
+  FEW_TOKENS,
+  partsBytes,
+  rotaryTable,
+  rotate,
+  rotateWorkgroups,
+} from '../../src/kernel/attention.ts';
+import type { AttentionShape, AttentionVariant } from '../../src/kernel/attention.ts';
+import { gaussian } from '../cases/norm.ts';
+import { dispatch, openGpu, readFloats, runUniform } from './support.ts';
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await openGpu();
+});
+afterAll(() => {
+  expect(gpu.liveBuffers).toBe(0);
+  gpu[Symbol.dispose]();
+});
+
+const normal = (count: number, seed: number, scale = 1): Float32Array => {
+  const next = gaussian(seed);
+  return Float32Array.from({ length: count }, () => scale * next());
+};
+const at = (values: ArrayLike<number>, i: number): number => values[i] ?? Number.NaN;
+const furthest = (got: Float32Array, want: Float64Array): number =>
+  want.reduce((most, value, i) => {
+    const gap = Math.abs(value - at(got, i)) / Math.max(1, Math.abs(value));
+    return gap <= most ? most : gap; // NaN is furthest
+  }, 0);
+
+/** softmax(q · k / √D) v in float64, of q[T, 3C] over cache[2, context, C]. */
+function attended(
+  qkv: Float32Array,
+  cache: Float32Array,
+  { C, H, context }: AttentionShape,
+  T: number,
+  past: number,
+): Float64Array {
+  const D = C / H;
+  const want = new Float64Array(T * C);
+  for (let t = 0; t < T; t++)
+    for (let h = 0; h < H; h++) {
+      const scores = Array.from({ length: past + t + 1 }, (_, key) => {
+        let score = 0;
+        for (let c = h * D; c < (h + 1) * D; c++) score += at(qkv, t * 3 * C + c) * at(cache, key * C + c);
+        return score / Math.sqrt(D);
+      });
+      const top = Math.max(...scores);
+      const shares = scores.map((score) => Math.exp(score - top));
+      const total = shares.reduce((sum, share) => sum + share, 0);
+      for (let c = h * D; c < (h + 1) * D; c++)
+        want[t * C + c] =
+          shares.reduce((sum, share, key) => sum + share * at(cache, (context + key) * C + c), 0) / total;
+    }
+  return want;
+}
+
+async function attend(
+  variant: AttentionVariant,
+  shape: AttentionShape,
+  projected: Float32Array,
+  kept: Float32Array,
+  T: number,
+  past: number,
+): Promise<Float32Array> {
+  using run = runUniform(gpu, T, past);
+  using qkv = gpu.upload('qkv', 'activations', projected);
+  using cache = gpu.upload('cache', 'cache', kept);
+  using parts = gpu.upload('parts', 'activations', new Float32Array(partsBytes(shape) / 4).fill(Number.NaN));
+  using y = gpu.upload('y', 'activations', new Float32Array((T + 1) * shape.C).fill(7));
+  for (const { spec, workgroups } of causalAttention(variant, shape)) {
+    const grid = workgroups(T, past);
+    if (grid[0] > 0) await dispatch(gpu, spec, { qkv, cache, parts, y, run }, grid);
+  }
+  const got = await readFloats(gpu, y, (T + 1) * shape.C);
+  expect(new Set(got.slice(T * shape.C)), 'rows behind the last token').toEqual(new Set([7]));
+  return got.slice(0, T * shape.C);
+}
+
+describe('rotation', () => {
+  it('turns q and k by their position and appends k and v to the cache', async () => {
+    const [C, H, T, past, context, theta] = [24, 3, 70, 5, 80, 10_000];
+    const D = C / H;
+    const shape = { C, H, context };
+    const projected = normal(T * 3 * C, 7);
+    const before = normal(2 * context * C, 8);
+    using run = runUniform(gpu, T, past);
+    using qkv = gpu.upload('qkv', 'activations', projected);
+    using cache = gpu.upload('cache', 'cache', before);
+    using turn = gpu.upload('turn', 'parameters', rotaryTable(context, D, theta));
+    await dispatch(gpu, rotate(shape, true), { qkv, turn, cache, run }, rotateWorkgroups(shape, T));
+    const turned = (t: number, part: number, c: number): number => {
+      const i = c % (D / 2);
+      const angle = (past + t) * theta ** ((-2 * i) / D);
+      const base = t * 3 * C + part * C + Math.floor(c / D) * D;
+      const [low, high] = [at(projected, base + i), at(projected, base + i + D / 2)];
+      return c % D < D / 2
+        ? low * Math.cos(angle) - high * Math.sin(angle)
+        : high * Math.cos(angle) + low * Math.sin(angle);
+    };
+    const wantQkv = Float64Array.from(projected, (value, i) => {
+      const [t, c] = [Math.floor(i / (3 * C)), i % (3 * C)];
+      return c < C ? turned(t, 0, c) : value;
+    });
+    const wantCache = Float64Array.from(before, (value, i) => {
+      const [side, row, c] = [Math.floor(i / (context * C)), Math.floor(i / C) % context, i % C];
+      if (row < past || row >= past + T) return value;
+      return side === 0 ? turned(row - past, 1, c) : at(projected, (row - past) * 3 * C + 2 * C + c);
+    });
+    expect(furthest(await readFloats(gpu, qkv, T * 3 * C), wantQkv)).toBeLessThan(2e-6);
+    expect(furthest(await readFloats(gpu, cache, 2 * context * C), wantCache)).toBeLessThan(2e-6);
+  });
+});
+
+const VARIANTS = ['rows', 'flash', 'split', 'slices'] as const;
+const HEADS = [
+  { D: 2, H: 3 },
+  { D: 4, H: 8 },
+  { D: 10, H: 1 },
+  { D: 16, H: 2 },
+  { D: 32, H: 4 },
+  { D: 64, H: 1 },
+  { D: 80, H: 2 },
+  { D: 128, H: 2 },
+] as const;
+const CONTEXT = 340; // two slices
+
+describe.each(VARIANTS)('attention/%s', (variant) => {
+  const isVector = variant === 'flash' || variant === 'slices';
+  const most = variant === 'slices' ? FEW_TOKENS : Infinity;
+  const shapes = HEADS.filter(({ D }) => !isVector || D % 4 === 0);
+
+  it.each(shapes)('matches float64 for heads of $D, $H of them', async ({ D, H }) => {
+    const shape = { C: D * H, H, context: CONTEXT };
+    for (const T of [1, 3, 65, 130].filter((count) => count <= most))
+      for (const past of [0, 5, 200]) {
+        const qkv = normal(T * 3 * shape.C, T + past, 2);
+        const cache = normal(2 * CONTEXT * shape.C, 8);
+        // What lies behind the last key is another prompt's, and must not be seen.
+        cache.subarray((past + T) * shape.C, CONTEXT * shape.C).fill(1e30);
+        cache.subarray((CONTEXT + past + T) * shape.C).fill(1e30);
+        const got = await attend(variant, shape, qkv, cache, T, past);
+        const gap = furthest(got, attended(qkv, cache, shape, T, past));
+        expect(gap, `${T} tokens after ${past}`).toBeLessThan(5e-6);
+      }
+  });
+
+  it('keeps its digits where scores are far apart, and at the end of the context', async () => {
+    const [C, H, T] = [32, 2, 4];
+    const shape = { C, H, context: CONTEXT };
+    const past = CONTEXT - T;
+    const qkv = normal(T * 3 * C, 1, 40);
+    const cache = normal(2 * CONTEXT * C, 2);
+    const got = await attend(variant, shape, qkv, cache, T, past);
+    expect(furthest(got, attended(qkv, cache, shape, T, past))).toBeLessThan(4e-5);
+  });
+});
+
+it('joins as many slices as a long context has', async () => {
+  const [D, H, context] = [16, 2, 20_000];
+  const shape = { C: D * H, H, context };
+  const cache = normal(2 * context * shape.C, 3);
+  for (const past of [0, 318, 319, 5000, context - 2]) {
+    const T = past === context - 2 ? 2 : 1;
+    const qkv = normal(T * 3 * shape.C, past, 2);
+    const got = await attend('slices', shape, qkv, cache, T, past);
+    expect(furthest(got, attended(qkv, cache, shape, T, past)), `after ${past}`).toBeLessThan(5e-6);
+  }
+});
+
+it('refuses more tokens than slices has room for', () => {
+  const [slices] = causalAttention('slices', { C: 8, H: 1, context: 64 });
+  expect(() => slices?.workgroups(FEW_TOKENS + 1, 0)).toThrow(RangeError);
+});
