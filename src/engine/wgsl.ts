@@ -3,6 +3,7 @@ import { timedForward, timeProgram } from '../bench/timings.ts';
 import type { TimedForward, Timings, TimingSpec } from '../bench/timings.ts';
 import { GpuClock, wallStepMs } from '../gpu/clock.ts';
 import { Gpu } from '../gpu/device.ts';
+import type { GpuHost } from '../gpu/device.ts';
 import { Compiler } from '../kernel/compile.ts';
 import { countsBytes, statsBytes, unpackStats } from '../kernel/probe.ts';
 import { splitWeightsId } from '../model/catalog.ts';
@@ -56,12 +57,15 @@ class Session implements Disposable {
 
 export class WgslEngine implements Engine {
   readonly #library: Library;
+  readonly #host: GpuHost | undefined;
   #session: Promise<Session> | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #environment: Environment | undefined;
 
-  constructor(library: Library) {
+  /** `host`: where WebGPU is; the browser's own if none is given. */
+  constructor(library: Library, host?: GpuHost) {
     this.#library = library;
+    this.#host = host;
   }
 
   environment(): Promise<Environment> {
@@ -77,7 +81,7 @@ export class WgslEngine implements Engine {
           quantumNs: (await opClock?.quantumNs()) ?? null,
           wallStepMs: wallStepMs(),
         },
-        isCrossOriginIsolated: globalThis.crossOriginIsolated,
+        isCrossOriginIsolated: globalThis.crossOriginIsolated === true, // Node has no such word
       };
       return this.#environment;
     });
@@ -331,7 +335,7 @@ export class WgslEngine implements Engine {
     const current = await this.#session?.catch(() => undefined);
     if (current && !current.isLost) return current;
     current?.[Symbol.dispose]();
-    this.#session = Gpu.open().then((gpu) => new Session(gpu));
+    this.#session = Gpu.open(this.#host).then((gpu) => new Session(gpu));
     return this.#session;
   }
 
