@@ -10,7 +10,7 @@ import { chooseModel } from './models.ts';
 import { checkPlan, planAt, readPlan } from './plan.ts';
 
 const EXAMPLE = weightsId(FIRST_MODEL, FIRST_NORM);
-const TIMING = { samples: 20, budgetMs: 5000 } as const;
+const TIMING = { samples: 20, budgetMs: 1500 } as const;
 /** Nothing is drawn here. */
 const NO_SAMPLING = { temperature: 0, topK: 0, seed: 0, maxTokens: 0 } as const;
 
@@ -88,7 +88,9 @@ export const run = defineCommand({
       say(`running ${weights}, ${tokens.length} tokens`);
       const result = await engine.run(plan, tokens, { probes: true });
       const timings = asked.timings
-        ? await engine.measure(plan, tokens, TIMING, { onRound: (done, of) => say(`timed ${done} of ${of}`) })
+        ? await engine.measure(plan, tokens, TIMING, {
+            onRound: (done, of) => void (done % 10 === 0 && say(`timed ${done} of ${of}`)),
+          })
         : null;
       const receipt = runReceipt({
         environment,
