@@ -51,9 +51,10 @@ export async function timedForward(
   program: Program,
   tokens: readonly number[],
   clock: GpuClock | null,
+  past = 0,
 ): Promise<TimedForward> {
   const startMs = performance.now();
-  const passes = program.submit(tokens, 0, clock);
+  const passes = program.submit(tokens, past, clock);
   await gpu.done();
   const wallMs = performance.now() - startMs;
   return { wallMs, stamps: clock ? await clock.stamps(passes) : [] };

@@ -1,4 +1,6 @@
 // The one interface every engine has, wherever it lives. It speaks numbers and typed arrays, never buffers.
+import type { BenchReport, BenchSpec } from '../bench/spec.ts';
+import type { BenchOptions } from '../bench/suite.ts';
 import type { Summary } from '../bench/summary.ts';
 import type { Timings, TimingSpec } from '../bench/timings.ts';
 import type { Token } from '../format/tokenizer.ts';
@@ -148,6 +150,8 @@ export interface Engine {
     spec: { readonly rounds: number },
     options?: Abortable & { onRound?: (words: string) => void },
   ): Promise<Comparison>;
+  /** A session of the bench. Takes the device for itself; stopping it keeps what was measured, and does not reject. */
+  bench(spec: BenchSpec, options?: BenchOptions): Promise<BenchReport>;
   /** Resolves with the reason when the device of now is lost. */
   lost(): Promise<ProblemData>;
   /** Loses the device on purpose, so that recovery can be seen. */

@@ -182,6 +182,16 @@ export class OrtEngine implements Engine {
     return this.judge();
   }
 
+  bench(): Promise<never> {
+    return Promise.reject(
+      new Problem(
+        'no-webgpu',
+        'Cannot run the bench: there is no GPU here, and it measures kernels on one',
+        'Open the page in a browser with WebGPU.',
+      ),
+    );
+  }
+
   /** A processor is not lost. */
   lost(): Promise<never> {
     return new Promise(() => undefined);

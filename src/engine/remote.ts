@@ -47,6 +47,7 @@ export class RemoteEngine implements Engine {
   judge: Engine['judge'] = (plan, tokens, options) => this.#call('judge', [plan, tokens], options);
   compare: Engine['compare'] = (plan, tokens, spec, options) =>
     this.#call('compare', [plan, tokens, spec], options);
+  bench: Engine['bench'] = (spec, options) => this.#call('bench', [spec], options);
   lost: Engine['lost'] = () => this.#call('lost', []);
   loseDevice: Engine['loseDevice'] = () => this.#call('loseDevice', []);
   dispose: Engine['dispose'] = () => this.#call('dispose', []);

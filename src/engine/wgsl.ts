@@ -309,6 +309,21 @@ export class WgslEngine implements Engine {
     });
   }
 
+  bench: Engine['bench'] = async (spec, options = {}) => {
+    const [environment, { benchOn }] = await Promise.all([this.environment(), import('./bench.ts')]);
+    return this.#exclusive(async () => {
+      const session = await this.#open();
+      const { gpu, compiler, passClock: clock, opClock } = session;
+      const models = {
+        checkpoint: (weights: string) => this.#library.checkpoint(weights),
+        weights: (id: string, checkpoint: Checkpoint) => this.#onDevice(session, id, checkpoint),
+        space: (checkpoint: Checkpoint) => session.space(checkpoint),
+        opClock,
+      };
+      return benchOn(spec, environment, { gpu, compiler, clock }, models, options);
+    });
+  };
+
   async lost(): Promise<ProblemData> {
     return problemData(await (await this.#open()).gpu.lost);
   }

@@ -124,6 +124,21 @@ export function halfToFloat(bits: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
+/** The nearest f16, as its bits; ties to even, past the range to infinity. */
+export function floatToHalf(value: number): number {
+  if (Number.isNaN(value)) return 0x7e00;
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const a = Math.abs(value);
+  if (a >= 65520) return sign | 0x7c00;
+  const exponent = Math.max(-14, Math.floor(Math.log2(a || 1e-30)));
+  // Rounded in units of the last place; a carry runs into the exponent by itself.
+  const units = a / 2 ** (exponent - 10);
+  const floor = Math.floor(units);
+  const rounded = units - floor > 0.5 || (units - floor === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
+  const bits = exponent === -14 ? rounded : ((exponent + 14) << 10) + rounded;
+  return sign | bits;
+}
+
 /** The values of an F32 or F16 tensor as float32. */
 export function toFloat32({ name, dtype, bytes }: Tensor): Float32Array {
   const aligned = new Uint8Array(bytes).buffer; // a copy: Buffer.slice would be a view

@@ -59,6 +59,12 @@ export class GpuClock implements Disposable {
     return Array.from(new BigUint64Array(bytes));
   }
 
+  /** Nanoseconds of the last resolved pass; null where its stamps went backwards. */
+  async elapsedNs(): Promise<bigint | null> {
+    const [begin = 0n, end = -1n] = await this.stamps(1);
+    return end >= begin ? end - begin : null;
+  }
+
   /** The clock's step in nanoseconds, from 64 stamps of empty passes. */
   async quantumNs(): Promise<number> {
     const passes = Math.min(32, this.capacity);

@@ -209,6 +209,13 @@ export class Gpu implements Disposable {
     return buffer;
   }
 
+  /** A uniform buffer with `data` in it, of at most 16 bytes. */
+  uniform(label: string, data: ArrayBufferView): GpuBuffer {
+    const buffer = this.buffer(label, 'parameters', 16, GPUBufferUsage.UNIFORM);
+    this.write(buffer, data);
+    return buffer;
+  }
+
   write(buffer: GpuBuffer, data: ArrayBufferView, offsetBytes = 0): void {
     const whole = data.byteLength & ~3;
     this.device.queue.writeBuffer(buffer.raw, offsetBytes, data.buffer, data.byteOffset, whole);

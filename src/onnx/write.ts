@@ -1,6 +1,6 @@
 // Any model the engine can run, with any plan, as an ONNX file: the same description that the program is made of,
 // composed into ONNX nodes. Opset 23.
-import { toFloat32 } from '../format/safetensors.ts';
+import { floatToHalf, toFloat32 } from '../format/safetensors.ts';
 import { rotaryTable } from '../kernel/attention.ts';
 import type { AttentionStep, Composer, EmbedStep, LinearStep, NormStep } from '../model/compose.ts';
 import { composeGpt } from '../model/families/gpt.ts';
@@ -270,21 +270,6 @@ function foldAffine(
     shift[n] = sum;
   }
   return { matrix: matrix.map((value, i) => value * (gamma[i % K] ?? 0)), shift };
-}
-
-/** The nearest f16, as its bits; ties to even, past the range to infinity. */
-export function floatToHalf(value: number): number {
-  if (Number.isNaN(value)) return 0x7e00;
-  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
-  const a = Math.abs(value);
-  if (a >= 65520) return sign | 0x7c00;
-  const exponent = Math.max(-14, Math.floor(Math.log2(a || 1e-30)));
-  // Rounded in units of the last place; a carry runs into the exponent by itself.
-  const units = a / 2 ** (exponent - 10);
-  const floor = Math.floor(units);
-  const rounded = units - floor > 0.5 || (units - floor === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
-  const bits = exponent === -14 ? rounded : ((exponent + 14) << 10) + rounded;
-  return sign | bits;
 }
 
 export type OnnxAbout = {

@@ -1,25 +1,10 @@
 // Files out of the page.
+import { browserOf } from '../engine/browser.ts';
 import { runCsv, runReceipt } from '../receipt/run.ts';
 import { samePlan } from '../store/store.ts';
 import type { State } from '../store/store.ts';
 import type { Session } from '../store/session.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
-
-type UserAgentData = {
-  readonly brands: readonly { readonly brand: string; readonly version: string }[];
-  readonly platform: string;
-};
-
-function browserOf(): Parameters<typeof runReceipt>[0]['browser'] {
-  const { userAgent, hardwareConcurrency } = navigator;
-  const data = 'userAgentData' in navigator ? (navigator.userAgentData as UserAgentData) : undefined;
-  return {
-    userAgent,
-    brands: data?.brands.map(({ brand, version }) => `${brand} ${version}`) ?? [],
-    platform: data?.platform ?? '',
-    logicalProcessors: hardwareConcurrency || null,
-  };
-}
 
 function receiptOf({ config, run }: State): ReturnType<typeof runReceipt> | null {
   const { environment, info, result, resultPrompt, resultAt, timings, generation } = run;

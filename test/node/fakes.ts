@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { Engine, Loaded, Run } from '../../src/engine/api.ts';
 import { CURVE, DRIVE, TOKEN_FIELDS } from '../../src/kernel/probe.ts';
+import { benchReportOf } from './bench-report.ts';
 import { parseModelInfo } from '../../src/model/catalog.ts';
 import { GptConfig, gptSites } from '../../src/model/families/gpt.ts';
 import type { Plan } from '../../src/model/plan.ts';
@@ -143,6 +144,7 @@ export function fakeEngine(methods: Partial<Engine> = {}): Engine {
     exportOnnx: async () => new Uint8Array(),
     judge: async (_plan, tokens) => judgementOf(tokens.length),
     compare: async (plan, tokens) => ({ plan, tokenCount: tokens.length, contenders: [] }),
+    bench: async (spec) => benchReportOf(spec),
     lost: () => new Promise(() => undefined),
     generate: async () => ({ ids: [1, 2], text: 'ab', isCached: true, elapsedMs: 1 }),
     measure: async (plan) => timingsOf(plan),
