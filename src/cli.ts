@@ -1,11 +1,12 @@
 // The engine without a page: `npm run normscope -- <command> …`. Results go to files or stdout, words to stderr, and
 // the exit code is 0 only if everything went well.
 import { parseCommand } from './cli/args.ts';
+import { bench } from './cli/bench.ts';
 import { run } from './cli/run.ts';
-import { problemData } from './problem.ts';
+import { isAbort, problemData } from './problem.ts';
 import type { ProblemCode } from './problem.ts';
 
-const COMMANDS = [run];
+const COMMANDS = [run, bench];
 
 /** Cures for here, where the engine's own speak of a page. */
 const CURES: Partial<Record<ProblemCode, string>> = {
@@ -23,9 +24,13 @@ try {
   if ('help' in asked) process.stdout.write(asked.help);
   else await asked.work(say);
 } catch (thrown) {
-  const { code, message, hint } = problemData(thrown);
-  say(message);
-  say(CURES[code] ?? hint);
-  if (code === 'unexpected' && thrown instanceof Error) process.stderr.write(`${thrown.stack}\n`);
-  process.exitCode = 1;
+  if (isAbort(thrown)) {
+    process.exitCode = 130; // as a shell says of a program that was interrupted
+  } else {
+    const { code, message, hint } = problemData(thrown);
+    say(message);
+    say(CURES[code] ?? hint);
+    if (code === 'unexpected' && thrown instanceof Error) process.stderr.write(`${thrown.stack}\n`);
+    process.exitCode = 1;
+  }
 }

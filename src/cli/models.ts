@@ -14,7 +14,7 @@ import { isFolder, readText } from './files.ts';
 
 const CARD = 'model.json';
 
-export type Chosen = { readonly library: Library; readonly info: ModelInfo; readonly weights: string };
+export type Chosen = { readonly info: ModelInfo; readonly weights: string; readonly folder: URL };
 
 /** Files on the disk, for the library. */
 const fromDisk: Get = async (url) => {
@@ -68,6 +68,25 @@ export function chooseModel(given: string): Chosen {
       `Its twins are ${trained.join(', ')}${isMember ? `; --norm ${twin} puts it on another twin's weights` : ''}.`,
     );
   }
-  const url = new URL(`${pathToFileURL(folder).href}/`);
-  return { library: new Library(() => url, fromDisk), info, weights: weightsId(info.id, norm) };
+  return { info, weights: weightsId(info.id, norm), folder: new URL(`${pathToFileURL(folder).href}/`) };
+}
+
+/** A library of these. Throws Problem `usage` where two models call themselves the same. */
+export function libraryOf(chosen: readonly Chosen[]): Library {
+  const folders = new Map<string, URL>();
+  for (const { info, folder } of chosen) {
+    const known = folders.get(info.id);
+    if (known && known.href !== folder.href) {
+      throw usage(
+        `Cannot tell two models apart: "${fileURLToPath(known)}" and "${fileURLToPath(folder)}" both are "${info.id}"`,
+        `Give one of them another "id" in its ${CARD}.`,
+      );
+    }
+    folders.set(info.id, folder);
+  }
+  return new Library((id) => {
+    const folder = folders.get(id);
+    if (!folder) throw new RangeError(`Cannot find model "${id}": it was not chosen`);
+    return folder;
+  }, fromDisk);
 }

@@ -6,7 +6,7 @@ import { defineCommand, listOf, oneOf, usage, wholeNumber } from './args.ts';
 import { nodeDescription } from './dawn.ts';
 import { SOFTWARE_OPTION, withEngine } from './engine.ts';
 import { checkTarget, writeResult } from './files.ts';
-import { chooseModel } from './models.ts';
+import { chooseModel, libraryOf } from './models.ts';
 import { checkPlan, planAt, readPlan } from './plan.ts';
 
 const EXAMPLE = weightsId(FIRST_MODEL, FIRST_NORM);
@@ -67,7 +67,9 @@ export const run = defineCommand({
       throw usage('Cannot run: no model is given', `As in --model ${EXAMPLE}, or the path of a folder.`);
     for (const path of [asked.out, asked.logits]) checkTarget(path);
 
-    const { library, info, weights } = chooseModel(given);
+    const chosen = chooseModel(given);
+    const library = libraryOf([chosen]);
+    const { info, weights } = chosen;
     if (inFile && inFile.plan.weights !== weights) {
       throw usage(
         `Cannot use plan "${inFile.file}": it is for ${inFile.plan.weights}, and --model is ${weights}`,

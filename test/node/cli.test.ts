@@ -1,34 +1,34 @@
-// The command line: what it understands, what it refuses and why, and the built program computing on a real adapter.
-import { execFile } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+// The command line: what it understands, and what it refuses and why, before any GPU is asked.
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import * as v from 'valibot';
-import { build } from 'vite';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
+import { DEFAULT_NORMS, forSoftware } from '../../src/bench/spec.ts';
 import { parseCommand } from '../../src/cli/args.ts';
-import { chooseModel } from '../../src/cli/models.ts';
+import { bench } from '../../src/cli/bench.ts';
+import { chooseModel, libraryOf } from '../../src/cli/models.ts';
 import { planAt, readPlan } from '../../src/cli/plan.ts';
 import { run } from '../../src/cli/run.ts';
-import { parseSafetensors, toFloat32 } from '../../src/format/safetensors.ts';
-import { parseModelInfo } from '../../src/model/catalog.ts';
+import { specFrom } from '../../src/cli/spec.ts';
+import { parseModelInfo, trainedNorms } from '../../src/model/catalog.ts';
 import { Problem } from '../../src/problem.ts';
 import { runReceipt } from '../../src/receipt/run.ts';
-import { RunReceipt } from '../../src/receipt/schema.ts';
-import { ENVIRONMENT, fileUrl, INFO, MODEL_FOLDER, readBytes, readText, runOf } from './fakes.ts';
+import type { RunReceipt } from '../../src/receipt/schema.ts';
+import { ENVIRONMENT, fileUrl, INFO, MODEL_FOLDER, readText, runOf } from './fakes.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'normscope-cli-'));
 const at = (name: string): string => join(folder, name);
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const MODEL = 'fairy-tale-gpt/layernorm';
+const NORMS = ['bench', '--suite', 'norms'];
 const RUN = ['run', '--model', MODEL, '--tokens', '5,6,7'];
 
 /** The Problem that these words end in, without a GPU being asked. */
 async function refusal(...words: string[]): Promise<Problem> {
   try {
-    const asked = parseCommand(words, [run]);
+    const asked = parseCommand(words, [run, bench]);
     if ('work' in asked) {
       await asked.work(() => {
         throw new Error('it got as far as the adapter');
@@ -45,21 +45,22 @@ const json = (name: string, value: unknown): string => {
   writeFileSync(at(name), typeof value === 'string' ? value : JSON.stringify(value));
   return at(name);
 };
-const checkpoint = await chooseModel(MODEL).library.checkpoint(MODEL);
+const checkpoint = await libraryOf([chooseModel(MODEL)]).checkpoint(MODEL);
 const NATIVE = planAt(MODEL, 'layernorm', checkpoint);
 
 describe('words', () => {
   test.each([[['--help']], [['run', '--help']], [['run', '--help', '--tokens', '1']]])(
     '%j is help',
     (words) => {
-      const asked = parseCommand(words, [run]);
+      const asked = parseCommand(words, [run, bench]);
       expect('help' in asked && asked.help).toMatch(/normscope run|run {2}/i);
     },
   );
 
-  test('the help of a command names every option', () => {
-    const asked = parseCommand(['run', '--help'], [run]);
-    for (const name of Object.keys(run.options)) expect('help' in asked && asked.help).toContain(`--${name}`);
+  test.each([run, bench])('the help of $name names every option', ({ name, options }) => {
+    const asked = parseCommand([name, '--help'], [run, bench]);
+    for (const option of Object.keys(options))
+      expect('help' in asked && asked.help).toContain(`--${option} `);
   });
 
   test.each<[string, string[], RegExp, RegExp]>([
@@ -86,6 +87,16 @@ describe('words', () => {
     ['a token over the vocabulary', ['run', '--model', MODEL, '--tokens', '2048'], /2048/, /0 to 2047/],
     ['no tokens', ['run', '--model', MODEL, '--tokens', ''], /""/, /digits/],
     ['a target without a folder', [...RUN, '--out', at('no/run.json')], /no folder/, /Make/],
+    ['no suite', ['bench'], /no --suite/, /norms and model/],
+    ['an unknown suite', ['bench', '--suite', 'all'], /"all"/, /norms, model/],
+    ['an unknown member', [...NORMS, '--members', 'dyt,x'], /"x"/, /layernorm/],
+    ['half a shape', [...NORMS, '--shapes', '256'], /"256"/, /256x128/],
+    ['an empty shape', [...NORMS, '--shapes', '0x8'], /"0"/, /digits/],
+    ['rounds that run backwards', [...NORMS, '--rounds', '9-2'], /"9-2"/, /5-20/],
+    ['no time at all', [...NORMS, '--seconds', '0'], /"0"/, /digits/],
+    ['a word of the other suite', [...NORMS, '--prompts', '5'], /--prompts/, /--members/],
+    ['a copy beside a model', ['bench', '--suite', 'model', '--baselines', 'copy'], /"copy"/, /native/],
+    ['a twin that is none', ['bench', '--suite', 'model', '--weights', 'fairy-tale-gpt/x'], /"x"/, /dyt/],
     ['a plan that is not there', [...RUN, '--plan', at('gone.json')], /gone\.json.*ENOENT/, /here/],
   ])('refuses %s', async (_what, words, reason, cure) => {
     const { code, message, hint } = await refusal(...words);
@@ -114,9 +125,10 @@ describe('a model', () => {
     mkdirSync(copy);
     for (const name of ['model.json', 'tokenizer.json', 'dyt'])
       cpSync(fileURLToPath(fileUrl(`${MODEL_FOLDER}/${name}`)), join(copy, name), { recursive: true });
-    const { library, weights } = chooseModel(join(copy, 'dyt'));
+    const chosen = chooseModel(join(copy, 'dyt'));
+    const { weights } = chosen;
     expect(weights).toBe('fairy-tale-gpt/dyt');
-    expect((await library.load(weights)).sha256).toBe(INFO.twins.dyt?.weights.sha256);
+    expect((await libraryOf([chosen]).load(weights)).sha256).toBe(INFO.twins.dyt?.weights.sha256);
     const file = join(copy, 'dyt/model.safetensors');
     expect(await refusal('run', '--model', copy, '--tokens', '5')).toMatchObject({
       message: expect.stringMatching(/layernorm.config\.json": ENOENT/),
@@ -198,156 +210,46 @@ describe('a plan', () => {
   });
 });
 
-describe('the built program, moved elsewhere', () => {
-  const hardware = process.env['NORMSCOPE_GPU'] === 'hardware' ? [] : ['--software'];
-  type Outcome = { readonly code: number; readonly out: string; readonly words: string };
-
-  const normscope = (...words: string[]): Promise<Outcome> =>
-    new Promise((resolve) => {
-      const options = { cwd: folder, timeout: 60_000, maxBuffer: 2 ** 26 };
-      const child = execFile(
-        process.execPath,
-        [at('there/dist/node/cli.js'), ...words],
-        options,
-        (_error, out, err) => resolve({ code: child.exitCode ?? -1, out, words: err }),
-      );
+describe('a bench', () => {
+  test('of norms has the defaults of the adapter, but for what was asked', () => {
+    expect(specFrom('norms', {}).spec(false)).toEqual(DEFAULT_NORMS);
+    expect(specFrom('norms', {}).spec(true)).toEqual(forSoftware(DEFAULT_NORMS));
+    const { chosen, spec } = specFrom('norms', {
+      members: 'dyt, rmsnorm',
+      shapes: '7x33,4096x4096',
+      residual: 'off,on',
+      rounds: '3-4',
+      seconds: '2',
+      baselines: 'copy,wasm',
     });
-  const compute = (...words: string[]): Promise<Outcome> => normscope('run', ...hardware, ...words);
-
-  const golden = JSON.parse(readText('test/golden/layernorm/golden.json')) as {
-    cases: { name: string; tokens: number[] }[];
-  };
-  const tensors = parseSafetensors('golden', readBytes('test/golden/layernorm/golden.safetensors')).tensors;
-  /** Largest deviation of the logits in `file` from a golden's, and what the browser's tests allow. */
-  function deviation(name: string, file: string): { worst: number; tolerance: number } {
-    const tensor = tensors.get(`${name}.logits`);
-    if (!tensor) throw new Error(`there is no golden ${name}`);
-    const want = toFloat32(tensor);
-    const got = new Float32Array(new Uint8Array(readFileSync(at(file))).buffer);
-    expect(got.length).toBe(want.length);
-    const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    const worst = want.reduce(
-      (most, value, i) => Math.max(most, Math.abs(value - (got[i] ?? Number.NaN))),
-      0,
-    );
-    return { worst, tolerance: 2e-4 * Math.max(1, largest) };
-  }
-  const tokensOf = (name: string): string =>
-    golden.cases.find((one) => one.name === name)?.tokens.join() ?? '';
-
-  beforeAll(async () => {
-    const outDir = at('there/dist/node');
-    await build({
-      configFile: fileURLToPath(fileUrl('vite.node.config.ts')),
-      logLevel: 'error',
-      build: { outDir },
+    expect(chosen).toEqual([]);
+    expect(spec(true)).toEqual({
+      ...DEFAULT_NORMS,
+      members: ['dyt', 'rmsnorm'],
+      shapes: [
+        { T: 7, C: 33 },
+        { T: 4096, C: 4096 },
+      ],
+      hasResidual: [false, true],
+      rounds: { min: 3, max: 4 },
+      budgetMs: 2000,
+      baselines: ['copy', 'wasm'],
     });
-    mkdirSync(at('there/node_modules'));
-    symlinkSync(fileURLToPath(fileUrl('node_modules/webgpu')), at('there/node_modules/webgpu'), 'junction');
-    symlinkSync(fileURLToPath(fileUrl('public/models')), at('there/dist/models'), 'junction');
-  }, 60_000);
-
-  test('computes the golden logits of the twin, and writes the receipt of it', async () => {
-    const name = 'p1';
-    const { code, words, out } = await compute(
-      '--model',
-      MODEL,
-      '--tokens',
-      tokensOf(name),
-      '--logits',
-      'twin.f32',
-      '--out',
-      'twin.json',
-    );
-    expect(words).toMatch(/adapter: \S/);
-    expect({ code, out }).toEqual({ code: 0, out: '' });
-    const { worst, tolerance } = deviation(name, 'twin.f32');
-    expect(worst).toBeLessThanOrEqual(tolerance);
-
-    const receipt = v.parse(RunReceipt, JSON.parse(readFileSync(at('twin.json'), 'utf8')));
-    const { environment, configuration, result } = receipt;
-    expect(configuration).toMatchObject({
-      source: 'twin',
-      model: { weights: MODEL, sha256: INFO.twins.layernorm?.weights.sha256 },
-      prompt: 'Once upon a time there lived a king who had three daughters.',
-    });
-    expect(Object.keys(result.sites)).toEqual(Object.keys(NATIVE.sites));
-    expect(environment.browser.userAgent).toMatch(/Node\.js .*webgpu/);
-    expect(environment.timer.quantumNs).toBeLessThan(65_536);
-    // Whoever reads any of it must see that no GPU did this.
-    expect(environment.adapter.isFallback).toBe(words.includes('(software adapter)'));
-    expect(environment.fallbackReason?.includes('software adapter') ?? false).toBe(
-      environment.adapter.isFallback,
-    );
-    if (hardware.length) expect(environment.adapter.isFallback).toBe(true);
-  }, 60_000);
-
-  test('puts another norm at all sites, and takes a plan of it with its values', async () => {
-    const swap = ['--norm', 'rmsnorm', '--tokens', tokensOf('swap-rmsnorm'), '--logits', 'swap.f32'];
-    const plan = planAt(MODEL, 'dyt', checkpoint);
-    const sites = Object.entries(plan.sites).map(([id, one]) => [id, { ...one, values: { alpha: [0.5] } }]);
-    json('dyt.json', { ...plan, sites: Object.fromEntries(sites) });
-    const planned = ['--plan', 'dyt.json', '--tokens', tokensOf('swap-dyt-0.5'), '--logits', 'dyt.f32'];
-    const [one, two] = await Promise.all([
-      compute('--model', MODEL, '--out', 'swap.json', ...swap),
-      compute('--timings', ...planned),
-    ]);
-    expect(one).toMatchObject({ code: 0, out: '' });
-    expect(two).toMatchObject({ code: 0 });
-    for (const [name, file] of [
-      ['swap-rmsnorm', 'swap.f32'],
-      ['swap-dyt-0.5', 'dyt.f32'],
-    ] as const) {
-      const { worst, tolerance } = deviation(name, file);
-      expect(worst).toBeLessThanOrEqual(tolerance);
-    }
-    // Without --out the receipt is all of stdout.
-    const receipt = v.parse(RunReceipt, JSON.parse(two.out));
-    expect(receipt.configuration).toMatchObject({ source: 'raw', sites: { ln_f: { norm: 'dyt' } } });
-    expect(receipt.timings.representative?.wallMs.samples.length).toBeGreaterThanOrEqual(5);
-    // What it wrote it also takes.
-    const again = await compute(
-      '--plan',
-      'swap.json',
-      '--tokens',
-      tokensOf('swap-rmsnorm'),
-      '--logits',
-      'again.f32',
-      '--out',
-      'a.json',
-    );
-    expect(again).toMatchObject({ code: 0 });
-    expect(readFileSync(at('again.f32')).equals(readFileSync(at('swap.f32')))).toBe(true);
-  }, 60_000);
-
-  test.each<[string, string[], RegExp]>([
-    [
-      'a wrong model',
-      ['run', '--model', 'gpt-9', '--tokens', '5'],
-      /Cannot find model "gpt-9".*\n.*fairy-tale-gpt/,
-    ],
-    ['a wrong token', ['run', '--model', MODEL, '--tokens', '9999'], /Cannot run token 9999.*\n.*2047/],
-    ['a wrong norm', ['run', '--model', MODEL, '--tokens', '5', '--norm', 'x'], /--norm "x".*\n.*rmsnorm/],
-    [
-      'a prompt that is too long',
-      ['run', ...hardware, '--model', MODEL, '--tokens', Array(300).fill(5).join()],
-      /Cannot run 300 tokens.*\n.*44 tokens/,
-    ],
-  ])('ends %s with a reason, a cure and an exit code', async (_what, words, message) => {
-    const outcome = await normscope(...words);
-    expect(outcome.words).toMatch(message);
-    expect(outcome).toMatchObject({ code: 1, out: '' });
   });
 
-  test('says so when Dawn is not there', async () => {
-    cpSync(at('there/dist'), at('bare/dist'), { recursive: true, verbatimSymlinks: true });
-    const outcome = await new Promise<string>((resolve) => {
-      execFile(process.execPath, [at('bare/dist/node/cli.js'), ...RUN], (error, _out, words) =>
-        resolve(`${error?.code} ${words}`),
-      );
-    });
-    expect(outcome).toMatch(
-      /^1 normscope: Cannot reach a GPU: the package "webgpu".*\n.*npm ci --include=optional/,
+  test('of models runs all twins, or twins and swaps by name', () => {
+    const all = specFrom('model', {}).spec(false);
+    expect(all.suite === 'model' && all.entries.map(({ weights }) => weights)).toEqual(
+      trainedNorms(INFO).map((norm) => `fairy-tale-gpt/${norm}`),
     );
+    const { chosen, spec } = specFrom('model', { weights: `${MODEL},${MODEL}:dyt`, prompts: '8,16' });
+    expect(chosen.map(({ weights }) => weights)).toEqual([MODEL, MODEL]);
+    expect(spec(true)).toMatchObject({
+      entries: [
+        { weights: MODEL, norm: 'layernorm' },
+        { weights: MODEL, norm: 'dyt' },
+      ],
+      prompts: [8, 16],
+    });
   });
 });
