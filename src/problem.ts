@@ -15,6 +15,7 @@ export const PROBLEM_CODES = [
   'bad-file',
   'prompt-too-long',
   'onnxruntime',
+  'usage',
   'unexpected',
 ] as const;
 export type ProblemCode = (typeof PROBLEM_CODES)[number];

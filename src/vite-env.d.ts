@@ -11,3 +11,9 @@ declare const GPUBufferUsage: Readonly<
 >;
 declare const GPUMapMode: Readonly<Record<'READ', number>>;
 declare const GPUShaderStage: Readonly<Record<'COMPUTE', number>>;
+
+// Dawn for Node. An optional package, so it is declared here: the types are needed where it could not be installed.
+declare module 'webgpu' {
+  export function create(options: string[]): GPU;
+  export const globals: Readonly<Record<string, unknown>>;
+}

@@ -7,6 +7,9 @@ type UserAgentData = {
 };
 
 export function browserOf(): BenchEnvironment['browser'] & { readonly brands: string[] } {
+  // Older Nodes have no navigator; the command line says itself what stands there.
+  if (typeof navigator === 'undefined')
+    return { userAgent: '', brands: [], platform: '', logicalProcessors: null };
   const { userAgent, hardwareConcurrency } = navigator;
   const data = 'userAgentData' in navigator ? (navigator.userAgentData as UserAgentData) : undefined;
   return {

@@ -1,6 +1,7 @@
 // The models that a page or a command has at hand: descriptions, tokenizers and checked weights, on the CPU.
 // Every engine reads from one.
 import { fetchFile, fetchResponse } from '../format/fetch.ts';
+import type { Get } from '../format/fetch.ts';
 import { parseSafetensors } from '../format/safetensors.ts';
 import { Tokenizer } from '../format/tokenizer.ts';
 import type { Token } from '../format/tokenizer.ts';
@@ -17,13 +18,15 @@ import type { Loaded, LoadProgress } from './api.ts';
 type LoadedModel = { readonly info: ModelInfo; readonly tokenizer: Tokenizer };
 
 export class Library {
-  readonly #modelsUrl: URL;
+  readonly #folderOf: (model: string) => URL;
+  readonly #get: Get | undefined;
   readonly #models = new Map<string, Promise<LoadedModel>>();
   readonly #checkpoints = new Map<string, Checkpoint>();
 
-  /** `modelsUrl`: the folder that holds a folder a model, with a closing slash. */
-  constructor(modelsUrl: URL) {
-    this.#modelsUrl = modelsUrl;
+  /** `models`: the folder that holds a folder a model, or what tells a model's own; all with a closing slash. */
+  constructor(models: URL | ((model: string) => URL), get?: Get) {
+    this.#folderOf = models instanceof URL ? (model) => new URL(`${model}/`, models) : models;
+    this.#get = get;
   }
 
   /** Description and tokenizer of a model, fetched once. */
@@ -38,10 +41,11 @@ export class Library {
   }
 
   async #fetchModel(id: string): Promise<LoadedModel> {
-    const base = new URL(`${id}/`, this.#modelsUrl);
-    const file = `${id}/model.json`;
-    const info = parseModelInfo(file, await (await fetchResponse(new URL('model.json', base))).text());
-    const json = new TextDecoder().decode(await fetchFile(base, info.tokenizer));
+    const base = this.#folderOf(id);
+    const get = this.#get;
+    const card = await fetchResponse(new URL('model.json', base), undefined, get);
+    const info = parseModelInfo(`${id}/model.json`, await card.text());
+    const json = new TextDecoder().decode(await fetchFile(base, info.tokenizer, { get }));
     return { info, tokenizer: new Tokenizer(`${id}/${info.tokenizer.path}`, json) };
   }
 
@@ -57,8 +61,9 @@ export class Library {
     const { info } = await this.model(model);
     const twin = info.twins[norm];
     if (!twin) throw new RangeError(`Cannot load "${weights}": model "${model}" has no twin trained with it`);
-    const base = new URL(`${model}/`, this.#modelsUrl);
-    const configText = await (await fetchResponse(new URL(twin.config, base), signal)).text();
+    const base = this.#folderOf(model);
+    const get = this.#get;
+    const configText = await (await fetchResponse(new URL(twin.config, base), signal, get)).text();
     const config = parseJson(`${model}/${twin.config}`, configText, GptConfig);
     if (config.norm !== norm) {
       throw new Problem(
@@ -82,7 +87,7 @@ export class Library {
       }
     };
     const onBytes = (loadedBytes: number): void => onProgress({ loadedBytes, totalBytes });
-    const checkpoint = toCheckpoint(await fetchFile(base, twin.weights, onBytes, signal, explain));
+    const checkpoint = toCheckpoint(await fetchFile(base, twin.weights, { onBytes, signal, explain, get }));
     this.#checkpoints.set(weights, checkpoint);
     return checkpoint;
   }

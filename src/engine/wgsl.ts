@@ -1,16 +1,16 @@
 // The engine on our own WGSL, in whatever thread it is made. Calls run one after the other.
 import { timedForward, timeProgram } from '../bench/timings.ts';
 import type { TimedForward, Timings, TimingSpec } from '../bench/timings.ts';
-import { GpuClock, wallStepMs } from '../gpu/clock.ts';
+import { wallStepMs } from '../gpu/clock.ts';
+import type { GpuClock } from '../gpu/clock.ts';
 import { Gpu } from '../gpu/device.ts';
 import { ReadRing } from '../gpu/ring.ts';
-import { Compiler } from '../kernel/compile.ts';
+import type { GpuHost } from '../gpu/device.ts';
 import { countsBytes, statsBytes, unpackStats } from '../kernel/probe.ts';
 import { splitWeightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import type { Plan } from '../model/plan.ts';
 import { Program } from '../model/program.ts';
-import { Workspace } from '../model/workspace.ts';
 import type { Mode } from '../model/program.ts';
 import type { Judgement } from '../onnx/judge.ts';
 import { drawForm, drawTable, drawTableBytes } from '../model/sample.ts';
@@ -23,53 +23,25 @@ import type { Baselines } from '../bench/suite.ts';
 import type { Baseline } from '../onnx/baseline.ts';
 import { checkTokens, drawTokens, isCausal, readLogits, reportSite } from './answer.ts';
 import type { OurLogits } from './bench-baselines.ts';
+import { Session } from './device-session.ts';
 import type { Library } from './library.ts';
 import { CONTEST_PHASES } from './api.ts';
 import type { Comparison, Contest, Engine, Environment, Generation, Loaded, Run } from './api.ts';
 
-const MOST_OPERATIONS = 512;
 /** Forwards on the way to the GPU while a token is on its way back. */
 const AHEAD = 4;
 
-/** Everything that lives and dies with one device. */
-class Session implements Disposable {
-  readonly gpu: Gpu;
-  readonly compiler: Compiler;
-  readonly weights = new Map<string, Weights>();
-  readonly #spaces = new Map<string, Workspace>();
-  readonly passClock: GpuClock | null;
-  readonly opClock: GpuClock | null;
-  isLost = false;
-
-  constructor(gpu: Gpu) {
-    this.gpu = gpu;
-    this.compiler = new Compiler(gpu);
-    this.passClock = GpuClock.open(gpu, 1);
-    this.opClock = GpuClock.open(gpu, MOST_OPERATIONS);
-    void gpu.lost.then(() => (this.isLost = true));
-  }
-
-  /** Activations for models of this shape; twins share them. */
-  space({ config }: Checkpoint): Workspace {
-    const key = [config.n_ctx, config.n_embd, config.n_head, config.vocab_size].join();
-    const space = this.#spaces.get(key) ?? new Workspace(this.gpu, config.n_ctx);
-    this.#spaces.set(key, space);
-    return space;
-  }
-
-  [Symbol.dispose](): void {
-    this.gpu[Symbol.dispose]();
-  }
-}
-
 export class WgslEngine implements Engine {
   readonly #library: Library;
+  readonly #host: GpuHost | undefined;
   #session: Promise<Session> | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #environment: Environment | undefined;
 
-  constructor(library: Library) {
+  /** `host`: where WebGPU is; the browser's own if none is given. */
+  constructor(library: Library, host?: GpuHost) {
     this.#library = library;
+    this.#host = host;
   }
 
   environment(): Promise<Environment> {
@@ -85,7 +57,7 @@ export class WgslEngine implements Engine {
           quantumNs: (await opClock?.quantumNs()) ?? null,
           wallStepMs: wallStepMs(),
         },
-        isCrossOriginIsolated: globalThis.crossOriginIsolated,
+        isCrossOriginIsolated: globalThis.crossOriginIsolated === true, // Node has no such word
       };
       return this.#environment;
     });
@@ -357,7 +329,7 @@ export class WgslEngine implements Engine {
     const current = await this.#session?.catch(() => undefined);
     if (current && !current.isLost) return current;
     current?.[Symbol.dispose]();
-    this.#session = Gpu.open().then((gpu) => new Session(gpu));
+    this.#session = Gpu.open(this.#host).then((gpu) => new Session(gpu));
     return this.#session;
   }
 

@@ -1,9 +1,13 @@
-// Bytes of a file of ours: from the browser's cache or the network, with progress, and checked against its hash.
+// Bytes of a file of ours: from the browser's cache, the network or a disk, with progress, and checked against its hash.
 import { sha256 as hash256 } from '@noble/hashes/sha2.js';
 import { bytesToHex } from '@noble/hashes/utils.js';
 import { Problem } from '../problem.ts';
 
 export type FileRef = { readonly path: string; readonly sizeBytes: number; readonly sha256: string };
+
+/** Where the bytes at a URL come from: the network, unless somebody gives another way, as from a disk. */
+export type Get = (url: URL, init: { readonly signal?: AbortSignal }) => Promise<Response>;
+const fromNetwork: Get = (url, init) => fetch(url, init);
 
 const CACHE = 'normscope-models-1';
 
@@ -20,12 +24,16 @@ async function openCache(): Promise<Cache | undefined> {
 export const sha256 = (bytes: Uint8Array): string => bytesToHex(hash256(bytes));
 
 /** The response at `url`. Throws Problem `network` that tells a refused connection from a missing file. */
-export async function fetchResponse(url: URL, signal?: AbortSignal): Promise<Response> {
+export async function fetchResponse(
+  url: URL,
+  signal?: AbortSignal,
+  get: Get = fromNetwork,
+): Promise<Response> {
   let response: Response;
   try {
-    response = await fetch(url, signal ? { signal } : {});
+    response = await get(url, signal ? { signal } : {});
   } catch (cause) {
-    if (signal?.aborted) throw cause;
+    if (signal?.aborted || cause instanceof Problem) throw cause;
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new Problem(
       'network',
@@ -65,10 +73,18 @@ async function readAll(response: Response, onBytes: (loadedBytes: number) => voi
 export async function fetchFile(
   base: URL,
   file: FileRef,
-  onBytes: (loadedBytes: number) => void = () => undefined,
-  signal?: AbortSignal,
-  /** What else is wrong with bytes of the wrong hash, for the message. */
-  explain: (bytes: Uint8Array) => string = () => '',
+  {
+    onBytes = () => undefined,
+    signal,
+    explain = () => '',
+    get,
+  }: {
+    readonly onBytes?: (loadedBytes: number) => void;
+    readonly signal?: AbortSignal | undefined;
+    /** What else is wrong with bytes of the wrong hash, for the message. */
+    readonly explain?: (bytes: Uint8Array) => string;
+    readonly get?: Get | undefined;
+  } = {},
 ): Promise<Uint8Array> {
   const url = new URL(file.path, base);
   const key = `${url.href}?sha256=${file.sha256}`;
@@ -82,7 +98,7 @@ export async function fetchFile(
     }
     await cache?.delete(key); // damaged on disk
   }
-  const bytes = await readAll(await fetchResponse(url, signal), onBytes);
+  const bytes = await readAll(await fetchResponse(url, signal, get), onBytes);
   const hash = sha256(bytes);
   if (hash !== file.sha256) {
     const size =

@@ -160,7 +160,7 @@ export class Gpu implements Disposable {
         );
       }
     }
-    const description = describe(adapter);
+    const description = describeAdapter(adapter);
     try {
       const device = await adapter.requestDevice({
         label: 'normscope',
@@ -301,7 +301,7 @@ export class Gpu implements Disposable {
   }
 }
 
-function describe(adapter: GPUAdapter): AdapterDescription {
+export function describeAdapter(adapter: GPUAdapter): AdapterDescription {
   const { vendor, architecture, device, description, subgroupMinSize, subgroupMaxSize, isFallbackAdapter } =
     adapter.info;
   const software = /swiftshader|llvmpipe|lavapipe|basic render/i.test(

@@ -1,0 +1,119 @@
+// What a command is to run: the twin as it is, another norm at all its sites, or a plan out of a file.
+import * as v from 'valibot';
+import { splitWeightsId } from '../model/catalog.ts';
+import { PARAM_SOURCES } from '../model/plan.ts';
+import type { Plan } from '../model/plan.ts';
+import { sitesOf } from '../model/weights.ts';
+import type { Checkpoint } from '../model/weights.ts';
+import { isNormId, normSpec } from '../norm/registry.ts';
+import type { NormId } from '../norm/registry.ts';
+import { RUN_SCHEMA, RunReceipt } from '../receipt/schema.ts';
+import { usage } from './args.ts';
+import { readText } from './files.ts';
+
+const finite = v.pipe(v.number(), v.finite());
+const BarePlan = v.strictObject({
+  weights: v.string(),
+  sites: v.record(
+    v.string(),
+    v.strictObject({
+      norm: v.pipe(v.string(), v.check(isNormId, 'is no known norm')),
+      source: v.picklist(PARAM_SOURCES),
+      alphaScale: finite,
+      values: v.optional(v.record(v.string(), v.array(finite))),
+    }),
+  ),
+});
+
+/** A plan as it was written, and the hash of the weights it was written for, where the file says. */
+export type PlanInFile = { readonly file: string; readonly plan: Plan; readonly sha256: string | null };
+
+const wrong = (file: string, reason: string, hint: string): Error =>
+  usage(`Cannot use plan "${file}": ${reason}`, hint);
+
+/** Reads a bare plan or a run's receipt `normscope/run/1`. Throws Problem `usage`. */
+export function readPlan(file: string): PlanInFile {
+  const HINT = 'Give a run that the page exported as JSON, or a plan {weights, sites}.';
+  let value: unknown;
+  try {
+    value = JSON.parse(readText(file));
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError)) throw cause;
+    throw wrong(file, `it is no JSON (${cause.message})`, HINT);
+  }
+  const as = <S extends v.GenericSchema>(schema: S): v.InferOutput<S> => {
+    const parsed = v.safeParse(schema, value);
+    if (parsed.success) return parsed.output;
+    const [issue] = parsed.issues;
+    throw wrong(file, `${v.getDotPath(issue) ?? 'the whole file'}: ${issue.message}`, HINT);
+  };
+  const schema = typeof value === 'object' && value !== null && 'schema' in value ? value.schema : undefined;
+  if (schema === undefined) return { file, plan: as(BarePlan) as Plan, sha256: null };
+  if (schema !== RUN_SCHEMA)
+    throw wrong(file, `its schema is "${schema}" and "${RUN_SCHEMA}" is needed`, HINT);
+  const { model, sites } = as(RunReceipt).configuration;
+  const fitted = Object.keys(sites).filter((id) => sites[id]?.source === 'fitted');
+  if (fitted.length) {
+    const names = fitted.join(', ');
+    throw wrong(
+      file,
+      `a receipt does not hold the fitted values of ${names}`,
+      'Export the plan with its values.',
+    );
+  }
+  const bare = Object.entries(sites).map(([id, { norm, source, alphaScale }]) => [
+    id,
+    { norm, source, alphaScale },
+  ]);
+  const plan = { weights: model.weights, sites: Object.fromEntries(bare) } as Plan; // its norms are checked
+  return { file, plan, sha256: model.sha256 };
+}
+
+/** Throws Problem `usage` unless the plan can run on these weights: every site, and values of the right size. */
+export function checkPlan({ file, plan, sha256 }: PlanInFile, checkpoint: Checkpoint, actual: string): Plan {
+  const { norm: trained } = splitWeightsId(plan.weights);
+  if (sha256 !== null && sha256 !== actual) {
+    throw wrong(
+      file,
+      `it was written for weights with SHA-256 ${sha256.slice(0, 12)}… and these have ${actual.slice(0, 12)}…`,
+      'Give the model it was made with, or a bare plan {weights, sites}.',
+    );
+  }
+  const C = checkpoint.config.n_embd;
+  const ids = sitesOf(checkpoint.config).map(({ id }) => id);
+  const missing = ids.filter((id) => !plan.sites[id]);
+  const unknown = Object.keys(plan.sites).filter((id) => !ids.includes(id));
+  if (missing.length || unknown.length) {
+    const parts = [
+      ...(missing.length ? [`it says nothing of ${missing.join(', ')}`] : []),
+      ...(unknown.length ? [`the model has no ${unknown.join(', ')}`] : []),
+    ];
+    throw wrong(file, parts.join(', and '), `The model's sites are ${ids.join(', ')}.`);
+  }
+  for (const [id, { norm, source, values = {} }] of Object.entries(plan.sites)) {
+    if (source === 'twin' && norm !== trained)
+      throw wrong(
+        file,
+        `${id} claims that the ${trained} twin was trained with ${norm}`,
+        'Its source is "raw".',
+      );
+    const { params } = normSpec(norm);
+    for (const [name, numbers] of Object.entries(values)) {
+      const count = params[name]?.size === 'C' ? C : params[name]?.size;
+      if (count === undefined)
+        throw wrong(file, `${norm} at ${id} has no "${name}"`, `It has ${Object.keys(params).join(', ')}.`);
+      if (numbers.length !== count)
+        throw wrong(file, `${name} at ${id} has ${numbers.length} values, not ${count}`, 'Give all of them.');
+    }
+  }
+  return plan;
+}
+
+/** `norm` at every site: the twin itself, or a raw swap where it was trained with another. */
+export function planAt(weights: string, norm: NormId, { config }: Checkpoint): Plan {
+  const source = norm === splitWeightsId(weights).norm ? 'twin' : 'raw';
+  return {
+    weights,
+    sites: Object.fromEntries(sitesOf(config).map(({ id }) => [id, { norm, source, alphaScale: 1 }])),
+  };
+}

@@ -1,0 +1,39 @@
+// What the engine keeps on one device.
+import { GpuClock } from '../gpu/clock.ts';
+import type { Gpu } from '../gpu/device.ts';
+import { Compiler } from '../kernel/compile.ts';
+import type { Checkpoint, Weights } from '../model/weights.ts';
+import { Workspace } from '../model/workspace.ts';
+
+const MOST_OPERATIONS = 512;
+
+/** Everything that lives and dies with one device. */
+export class Session implements Disposable {
+  readonly gpu: Gpu;
+  readonly compiler: Compiler;
+  readonly weights = new Map<string, Weights>();
+  readonly #spaces = new Map<string, Workspace>();
+  readonly passClock: GpuClock | null;
+  readonly opClock: GpuClock | null;
+  isLost = false;
+
+  constructor(gpu: Gpu) {
+    this.gpu = gpu;
+    this.compiler = new Compiler(gpu);
+    this.passClock = GpuClock.open(gpu, 1);
+    this.opClock = GpuClock.open(gpu, MOST_OPERATIONS);
+    void gpu.lost.then(() => (this.isLost = true));
+  }
+
+  /** Activations for models of this shape; twins share them. */
+  space({ config }: Checkpoint): Workspace {
+    const key = [config.n_ctx, config.n_embd, config.n_head, config.vocab_size].join();
+    const space = this.#spaces.get(key) ?? new Workspace(this.gpu, config.n_ctx);
+    this.#spaces.set(key, space);
+    return space;
+  }
+
+  [Symbol.dispose](): void {
+    this.gpu[Symbol.dispose]();
+  }
+}

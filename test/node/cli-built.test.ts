@@ -1,0 +1,215 @@
+// The built program, moved elsewhere with Dawn and a model: what it computes on a real adapter, what it writes, and
+// how it ends. No adapter is a failure, never a skip.
+import { execFile, spawn } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as v from 'valibot';
+import { build } from 'vite';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { BENCH_SCHEMA } from '../../src/bench/spec.ts';
+import type { BenchReport } from '../../src/bench/spec.ts';
+import { chooseModel, libraryOf } from '../../src/cli/models.ts';
+import { planAt } from '../../src/cli/plan.ts';
+import { parseSafetensors, toFloat32 } from '../../src/format/safetensors.ts';
+import { RunReceipt } from '../../src/receipt/schema.ts';
+import { fileUrl, INFO, readBytes, readText } from './fakes.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'normscope-built-'));
+const at = (name: string): string => join(folder, name);
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const MODEL = 'fairy-tale-gpt/layernorm';
+const checkpoint = await libraryOf([chooseModel(MODEL)]).checkpoint(MODEL);
+
+const hardware = process.env['NORMSCOPE_GPU'] === 'hardware' ? [] : ['--software'];
+type Outcome = { readonly code: number; readonly out: string; readonly words: string };
+
+const normscope = (...words: string[]): Promise<Outcome> =>
+  new Promise((resolve) => {
+    const options = { cwd: folder, timeout: 60_000, maxBuffer: 2 ** 26 };
+    const child = execFile(
+      process.execPath,
+      [at('there/dist/node/cli.js'), ...words],
+      options,
+      (_error, out, err) => resolve({ code: child.exitCode ?? -1, out, words: err }),
+    );
+  });
+const compute = (...words: string[]): Promise<Outcome> => normscope('run', ...hardware, ...words);
+
+const golden = JSON.parse(readText('test/golden/layernorm/golden.json')) as {
+  cases: { name: string; tokens: number[] }[];
+};
+const tensors = parseSafetensors('golden', readBytes('test/golden/layernorm/golden.safetensors')).tensors;
+/** Largest deviation of the logits in `file` from a golden's, and what the browser's tests allow. */
+function deviation(name: string, file: string): { worst: number; tolerance: number } {
+  const tensor = tensors.get(`${name}.logits`);
+  if (!tensor) throw new Error(`there is no golden ${name}`);
+  const want = toFloat32(tensor);
+  const got = new Float32Array(new Uint8Array(readFileSync(at(file))).buffer);
+  expect(got.length).toBe(want.length);
+  const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const worst = want.reduce((most, value, i) => Math.max(most, Math.abs(value - (got[i] ?? Number.NaN))), 0);
+  return { worst, tolerance: 2e-4 * Math.max(1, largest) };
+}
+const tokensOf = (name: string): string => golden.cases.find((one) => one.name === name)?.tokens.join() ?? '';
+
+beforeAll(async () => {
+  const outDir = at('there/dist/node');
+  await build({
+    configFile: fileURLToPath(fileUrl('vite.node.config.ts')),
+    logLevel: 'error',
+    build: { outDir },
+  });
+  mkdirSync(at('there/node_modules'));
+  symlinkSync(fileURLToPath(fileUrl('node_modules/webgpu')), at('there/node_modules/webgpu'), 'junction');
+  symlinkSync(fileURLToPath(fileUrl('public/models')), at('there/dist/models'), 'junction');
+}, 60_000);
+
+test('computes the golden logits of the twin, and writes the receipt of it', async () => {
+  const name = 'p1';
+  const { code, words, out } = await compute(
+    '--model',
+    MODEL,
+    '--tokens',
+    tokensOf(name),
+    '--logits',
+    'twin.f32',
+    '--out',
+    'twin.json',
+  );
+  expect(words).toMatch(/adapter: \S/);
+  expect({ code, out }).toEqual({ code: 0, out: '' });
+  const { worst, tolerance } = deviation(name, 'twin.f32');
+  expect(worst).toBeLessThanOrEqual(tolerance);
+
+  const receipt = v.parse(RunReceipt, JSON.parse(readFileSync(at('twin.json'), 'utf8')));
+  const { environment, configuration, result } = receipt;
+  expect(configuration).toMatchObject({
+    source: 'twin',
+    model: { weights: MODEL, sha256: INFO.twins.layernorm?.weights.sha256 },
+    prompt: 'Once upon a time there lived a king who had three daughters.',
+  });
+  expect(Object.keys(result.sites)).toEqual(Object.keys(planAt(MODEL, 'layernorm', checkpoint).sites));
+  expect(environment.browser.userAgent).toMatch(/Node\.js .*webgpu/);
+  expect(environment.timer.quantumNs).toBeLessThan(65_536);
+  // Whoever reads any of it must see that no GPU did this.
+  expect(environment.adapter.isFallback).toBe(words.includes('(software adapter)'));
+  expect(environment.fallbackReason?.includes('software adapter') ?? false).toBe(
+    environment.adapter.isFallback,
+  );
+  if (hardware.length) expect(environment.adapter.isFallback).toBe(true);
+}, 60_000);
+
+test('puts another norm at all sites, and takes a plan of it with its values', async () => {
+  const swap = ['--norm', 'rmsnorm', '--tokens', tokensOf('swap-rmsnorm'), '--logits', 'swap.f32'];
+  const plan = planAt(MODEL, 'dyt', checkpoint);
+  const sites = Object.entries(plan.sites).map(([id, one]) => [id, { ...one, values: { alpha: [0.5] } }]);
+  writeFileSync(at('dyt.json'), JSON.stringify({ ...plan, sites: Object.fromEntries(sites) }));
+  const planned = ['--plan', 'dyt.json', '--tokens', tokensOf('swap-dyt-0.5'), '--logits', 'dyt.f32'];
+  const [one, two] = await Promise.all([
+    compute('--model', MODEL, '--out', 'swap.json', ...swap),
+    compute('--timings', ...planned),
+  ]);
+  expect(one).toMatchObject({ code: 0, out: '' });
+  expect(two).toMatchObject({ code: 0 });
+  for (const [name, file] of [
+    ['swap-rmsnorm', 'swap.f32'],
+    ['swap-dyt-0.5', 'dyt.f32'],
+  ] as const) {
+    const { worst, tolerance } = deviation(name, file);
+    expect(worst).toBeLessThanOrEqual(tolerance);
+  }
+  // Without --out the receipt is all of stdout.
+  const receipt = v.parse(RunReceipt, JSON.parse(two.out));
+  expect(receipt.configuration).toMatchObject({ source: 'raw', sites: { ln_f: { norm: 'dyt' } } });
+  expect(receipt.timings.representative?.wallMs.samples.length).toBeGreaterThanOrEqual(5);
+  // What it wrote it also takes.
+  const again = await compute(
+    '--plan',
+    'swap.json',
+    '--tokens',
+    tokensOf('swap-rmsnorm'),
+    '--logits',
+    'again.f32',
+    '--out',
+    'a.json',
+  );
+  expect(again).toMatchObject({ code: 0 });
+  expect(readFileSync(at('again.f32')).equals(readFileSync(at('swap.f32')))).toBe(true);
+}, 60_000);
+
+const SMALL = ['--suite', 'norms', '--members', 'layernorm,dyt', '--shapes', '7x33', '--rounds', '2'];
+
+test('measures norms into a file that says which adapter it was', async () => {
+  const bench = await normscope('bench', ...hardware, ...SMALL, '--seconds', '2', '--out', 'bench.json');
+  expect(bench).toMatchObject({ code: 0, out: '' });
+  const report = JSON.parse(readFileSync(at('bench.json'), 'utf8')) as BenchReport;
+  expect(report).toMatchObject({
+    schema: BENCH_SCHEMA,
+    isStopped: false,
+    failures: [],
+    spec: { members: ['layernorm', 'dyt'], shapes: [{ T: 7, C: 33 }], rounds: { min: 2, max: 2 } },
+    environment: { browser: { userAgent: expect.stringContaining('Dawn') } },
+  });
+  for (const member of ['layernorm', 'dyt']) {
+    const id = report.contestants.find((one) => one.member === member)?.id;
+    const times = report.results.filter(({ contestant }) => contestant === id);
+    expect(times.length).toBeGreaterThan(0);
+    for (const { centerUs, error } of times) {
+      expect(centerUs).toBeGreaterThan(0);
+      expect(error).toMatchObject({ nanCount: 0 });
+    }
+  }
+  const { adapter, fallbackReason } = report.environment;
+  expect(report.flags.some(({ code }) => code === 'software-adapter')).toBe(adapter.isFallback);
+  expect(fallbackReason?.includes('software adapter') ?? false).toBe(adapter.isFallback);
+}, 60_000);
+
+test('keeps what was measured when somebody stops it', async () => {
+  const words = ['bench', ...hardware, ...SMALL, '--rounds', '9999', '--seconds', '30', '--out', 'half.json'];
+  const bench = spawn(process.execPath, [at('there/dist/node/cli.js'), ...words], {
+    cwd: folder,
+    timeout: 50_000,
+  });
+  bench.stderr.setEncoding('utf8').on('data', (said: string) => {
+    if (/: measuring/.test(said) && !bench.killed) bench.kill('SIGINT');
+  });
+  const code = await new Promise((resolve) => bench.once('close', resolve));
+  expect(code).toBe(130);
+  expect(JSON.parse(readFileSync(at('half.json'), 'utf8'))).toMatchObject({ isStopped: true });
+}, 60_000);
+
+test.each<[string, string[], RegExp]>([
+  [
+    'a wrong model',
+    ['run', '--model', 'gpt-9', '--tokens', '5'],
+    /Cannot find model "gpt-9".*\n.*fairy-tale-gpt/,
+  ],
+  ['a wrong token', ['run', '--model', MODEL, '--tokens', '9999'], /Cannot run token 9999.*\n.*2047/],
+  ['a wrong norm', ['run', '--model', MODEL, '--tokens', '5', '--norm', 'x'], /--norm "x".*\n.*rmsnorm/],
+  [
+    'a prompt that is too long',
+    ['run', ...hardware, '--model', MODEL, '--tokens', Array(300).fill(5).join()],
+    /Cannot run 300 tokens.*\n.*44 tokens/,
+  ],
+])('ends %s with a reason, a cure and an exit code', async (_what, words, message) => {
+  const outcome = await normscope(...words);
+  expect(outcome.words).toMatch(message);
+  expect(outcome).toMatchObject({ code: 1, out: '' });
+});
+
+test('says so when Dawn is not there', async () => {
+  cpSync(at('there/dist'), at('bare/dist'), { recursive: true, verbatimSymlinks: true });
+  const outcome = await new Promise<string>((resolve) => {
+    execFile(
+      process.execPath,
+      [at('bare/dist/node/cli.js'), 'run', '--model', MODEL, '--tokens', '5'],
+      (error, _out, words) => resolve(`${error?.code} ${words}`),
+    );
+  });
+  expect(outcome).toMatch(
+    /^1 normscope: Cannot reach a GPU: the package "webgpu".*\n.*npm ci --include=optional/,
+  );
+});
