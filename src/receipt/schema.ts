@@ -48,39 +48,42 @@ const SiteResult = v.strictObject({
   ),
 });
 
+/** The machine and the browser, the same in every receipt. */
+export const Environment = v.strictObject({
+  device: v.picklist(['gpu', 'cpu']),
+  fallbackReason: v.exactOptional(text),
+  browser: v.strictObject({
+    userAgent: text,
+    brands: v.array(text),
+    platform: text,
+    logicalProcessors: v.nullable(count),
+  }),
+  adapter: v.strictObject({
+    vendor: text,
+    architecture: text,
+    device: text,
+    description: text,
+    isFallback: v.boolean(),
+    subgroupMinSize: v.nullable(count),
+    subgroupMaxSize: v.nullable(count),
+  }),
+  features: v.array(text),
+  limits: v.record(text, v.number()),
+  timer: v.strictObject({
+    kind: v.picklist(['timestamp-query', 'wall']),
+    quantumNs: v.nullable(v.number()),
+    wallStepMs: v.number(),
+  }),
+  isCrossOriginIsolated: v.boolean(),
+});
+
 export const RUN_SCHEMA = 'normscope/run/1';
 
 export const RunReceipt = v.strictObject({
   schema: v.literal(RUN_SCHEMA),
   createdAt: v.pipe(text, v.isoTimestamp()),
   app: v.strictObject({ name: v.literal('Normscope'), version: text, commit: text }),
-  environment: v.strictObject({
-    device: v.picklist(['gpu', 'cpu']),
-    fallbackReason: v.optional(text),
-    browser: v.strictObject({
-      userAgent: text,
-      brands: v.array(text),
-      platform: text,
-      logicalProcessors: v.nullable(count),
-    }),
-    adapter: v.strictObject({
-      vendor: text,
-      architecture: text,
-      device: text,
-      description: text,
-      isFallback: v.boolean(),
-      subgroupMinSize: v.nullable(count),
-      subgroupMaxSize: v.nullable(count),
-    }),
-    features: v.array(text),
-    limits: v.record(text, v.number()),
-    timer: v.strictObject({
-      kind: v.picklist(['timestamp-query', 'wall']),
-      quantumNs: v.nullable(v.number()),
-      wallStepMs: v.number(),
-    }),
-    isCrossOriginIsolated: v.boolean(),
-  }),
+  environment: Environment,
   configuration: v.strictObject({
     model: v.strictObject({ id: text, name: text, weights: text, trainedWith: norm, sha256 }),
     source,
