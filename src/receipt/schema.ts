@@ -15,6 +15,35 @@ const sha256 = v.pipe(text, v.hexadecimal(), v.length(64));
 const Summary = v.strictObject({ n: count, median: number, p10: number, p90: number, min: number });
 const Samples = v.strictObject({ samples: v.array(number), summary: Summary });
 
+/** The machine and the browser, the same in every receipt. */
+export const Environment = v.strictObject({
+  device: v.picklist(['gpu', 'cpu']),
+  fallbackReason: v.exactOptional(text),
+  browser: v.strictObject({
+    userAgent: text,
+    brands: v.array(text),
+    platform: text,
+    logicalProcessors: v.nullable(count),
+  }),
+  adapter: v.strictObject({
+    vendor: text,
+    architecture: text,
+    device: text,
+    description: text,
+    isFallback: v.boolean(),
+    subgroupMinSize: v.nullable(count),
+    subgroupMaxSize: v.nullable(count),
+  }),
+  features: v.array(text),
+  limits: v.record(text, v.number()),
+  timer: v.strictObject({
+    kind: v.picklist(['timestamp-query', 'wall']),
+    quantumNs: v.nullable(v.number()),
+    wallStepMs: v.number(),
+  }),
+  isCrossOriginIsolated: v.boolean(),
+});
+
 const Site = v.strictObject({
   kind: v.picklist(SITE_KINDS),
   layer: v.nullable(count),
@@ -46,35 +75,6 @@ const SiteResult = v.strictObject({
       v.ArraySchema<typeof number, undefined>
     >,
   ),
-});
-
-/** The machine and the browser, the same in every receipt. */
-export const Environment = v.strictObject({
-  device: v.picklist(['gpu', 'cpu']),
-  fallbackReason: v.exactOptional(text),
-  browser: v.strictObject({
-    userAgent: text,
-    brands: v.array(text),
-    platform: text,
-    logicalProcessors: v.nullable(count),
-  }),
-  adapter: v.strictObject({
-    vendor: text,
-    architecture: text,
-    device: text,
-    description: text,
-    isFallback: v.boolean(),
-    subgroupMinSize: v.nullable(count),
-    subgroupMaxSize: v.nullable(count),
-  }),
-  features: v.array(text),
-  limits: v.record(text, v.number()),
-  timer: v.strictObject({
-    kind: v.picklist(['timestamp-query', 'wall']),
-    quantumNs: v.nullable(v.number()),
-    wallStepMs: v.number(),
-  }),
-  isCrossOriginIsolated: v.boolean(),
 });
 
 export const RUN_SCHEMA = 'normscope/run/1';
