@@ -1,6 +1,6 @@
 // The suite of norms alone: a cell a shape, width, residual and regime; in it every member in every form, over the
 // same buffers, beside a plain copy of as many bytes.
-import type { GpuBuffer } from '../gpu/device.ts';
+import type { GpuBuffer, Machine } from '../gpu/device.ts';
 import { Batcher, dispatchOf } from '../kernel/batch.ts';
 import type { Dispatch } from '../kernel/batch.ts';
 import type { Constants, KernelSpec, PlannedKernel } from '../kernel/compile.ts';
@@ -23,6 +23,7 @@ import {
 import type { Bench, Work } from './roofline.ts';
 import { REFERENCE } from './spec.ts';
 import type { Cell, ContestantInfo, Dtype, ErrorAgainst, Form, NormsSpec, Roofline } from './spec.ts';
+import { isLost, reasonOf } from './suite.ts';
 import type { Baselines, Entrant, OpenCell, PlannedCell, PlannedSuite } from './suite.ts';
 
 export type NormCell = Cell & { readonly C: number; readonly dtype: Dtype };
@@ -171,12 +172,14 @@ function openSets(
 
 type Step = { readonly spec: KernelSpec; readonly workgroups: ReturnType<PlannedKernel['workgroups']> };
 
-function normSteps(bench: Bench, member: NormId, form: Form, { T, C, dtype, hasResidual }: NormCell): Step[] {
-  const { spec, workgroups } = normKernel(
-    member,
-    { C, eps: EPS, dtype, form, hasResidual },
-    bench.gpu.machine,
-  );
+/** The dispatches of one norm of x[T, C], for a machine. */
+export function normSteps(
+  machine: Machine,
+  member: NormId,
+  form: Form,
+  { T, C, dtype, hasResidual }: Pick<NormCell, 'T' | 'C' | 'dtype' | 'hasResidual'>,
+): Step[] {
+  const { spec, workgroups } = normKernel(member, { C, eps: EPS, dtype, form, hasResidual }, machine);
   const norm = { spec, workgroups: workgroups(T) };
   if (!isAlwaysMeasured(member)) return [norm];
   return [{ spec: columnStatistics(member, C), workgroups: [Math.ceil(C / COLUMN_LANES)] }, norm];
@@ -225,7 +228,7 @@ export async function openNormCell(
       const info = infoOf(member, form);
       try {
         const theta = own(gpu.buffer('theta', 'parameters', 4 * thetaLayout(member, C).P));
-        const planned = normSteps(bench, member, form, cell);
+        const planned = normSteps(gpu.machine, member, form, cell);
         const steps = await Promise.all(
           sets.map((set) =>
             Promise.all(
@@ -242,7 +245,8 @@ export async function openNormCell(
         entrants.push(await entrant(info, work, error, steps));
       } catch (thrown) {
         signal?.throwIfAborted();
-        failures.push({ cell: cell.id, contestant: info.id, reason: String((thrown as Error).message) });
+        if (isLost(thrown)) throw thrown;
+        failures.push({ cell: cell.id, contestant: info.id, reason: reasonOf(thrown) });
       }
     }
     if (hasCopy) {

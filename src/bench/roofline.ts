@@ -47,6 +47,10 @@ const TANH_A_STEP = 4;
 /** Faster than memory by this much is a cache. */
 const CACHE_GAIN = 1.3;
 
+/** 10⁹ a second; the longest sample stands where the median is no time at all, as under a coarse clock. */
+const perS = (amount: number, samplesUs: readonly number[]): number =>
+  amount / (median(samplesUs) || Math.max(...samplesUs, 1e-3)) / 1e3;
+
 class Meter {
   readonly #bench: Bench;
   readonly #batcher: Batcher;
@@ -96,12 +100,12 @@ class Meter {
   /** Bytes moved a second by a dispatch that moves so many. */
   async bandwidth(dispatch: Dispatch, sizeBytes: number, workgroupSize: number): Promise<Bandwidth> {
     const samplesUs = await this.samplesUs(dispatch);
-    return { gbPerS: sizeBytes / median(samplesUs) / 1e3, sizeBytes, workgroupSize, samplesUs };
+    return { gbPerS: perS(sizeBytes, samplesUs), sizeBytes, workgroupSize, samplesUs };
   }
 
   async rate(dispatch: Dispatch, operations: number): Promise<Rate> {
     const samplesUs = await this.samplesUs(dispatch);
-    return { gPerS: operations / median(samplesUs) / 1e3, samplesUs };
+    return { gPerS: perS(operations, samplesUs), samplesUs };
   }
 }
 

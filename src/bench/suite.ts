@@ -85,8 +85,10 @@ function sessionFlags({ gpu, quantumNs }: Bench): s.Flag[] {
 const stepUs = (level: s.Level, { quantumNs, wallStepMs }: Bench): number =>
   level === 'gpu' ? (quantumNs ?? 0) / 1e3 : wallStepMs * 1e3;
 
-const reasonOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
-const isLost = (thrown: unknown): boolean => thrown instanceof Problem && thrown.code === 'device-lost';
+export const reasonOf = (thrown: unknown): string =>
+  thrown instanceof Error ? thrown.message : String(thrown);
+export const isLost = (thrown: unknown): boolean =>
+  thrown instanceof Problem && thrown.code === 'device-lost';
 
 /** A report while it is made. */
 export type Draft = {

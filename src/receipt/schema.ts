@@ -16,6 +16,35 @@ const sha256 = v.pipe(text, v.hexadecimal(), v.length(64));
 const Summary = v.strictObject({ n: count, median: number, p10: number, p90: number, min: number });
 const Samples = v.strictObject({ samples: v.array(number), summary: Summary });
 
+/** The machine and the browser, the same in every receipt. */
+export const Environment = v.strictObject({
+  device: v.picklist(['gpu', 'cpu']),
+  fallbackReason: v.exactOptional(text),
+  browser: v.strictObject({
+    userAgent: text,
+    brands: v.array(text),
+    platform: text,
+    logicalProcessors: v.nullable(count),
+  }),
+  adapter: v.strictObject({
+    vendor: text,
+    architecture: text,
+    device: text,
+    description: text,
+    isFallback: v.boolean(),
+    subgroupMinSize: v.nullable(count),
+    subgroupMaxSize: v.nullable(count),
+  }),
+  features: v.array(text),
+  limits: v.record(text, v.number()),
+  timer: v.strictObject({
+    kind: v.picklist(['timestamp-query', 'wall']),
+    quantumNs: v.nullable(v.number()),
+    wallStepMs: v.number(),
+  }),
+  isCrossOriginIsolated: v.boolean(),
+});
+
 const Site = v.strictObject({
   kind: v.picklist(SITE_KINDS),
   layer: v.nullable(count),
@@ -68,33 +97,7 @@ export const RunReceipt = v.strictObject({
   schema: v.literal(RUN_SCHEMA),
   createdAt: v.pipe(text, v.isoTimestamp()),
   app: v.strictObject({ name: v.literal('Normscope'), version: text, commit: text }),
-  environment: v.strictObject({
-    device: v.picklist(['gpu', 'cpu']),
-    fallbackReason: v.optional(text),
-    browser: v.strictObject({
-      userAgent: text,
-      brands: v.array(text),
-      platform: text,
-      logicalProcessors: v.nullable(count),
-    }),
-    adapter: v.strictObject({
-      vendor: text,
-      architecture: text,
-      device: text,
-      description: text,
-      isFallback: v.boolean(),
-      subgroupMinSize: v.nullable(count),
-      subgroupMaxSize: v.nullable(count),
-    }),
-    features: v.array(text),
-    limits: v.record(text, v.number()),
-    timer: v.strictObject({
-      kind: v.picklist(['timestamp-query', 'wall']),
-      quantumNs: v.nullable(v.number()),
-      wallStepMs: v.number(),
-    }),
-    isCrossOriginIsolated: v.boolean(),
-  }),
+  environment: Environment,
   configuration: v.strictObject({
     model: v.strictObject({ id: text, name: text, weights: text, trainedWith: norm, sha256 }),
     source,

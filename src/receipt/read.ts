@@ -1,0 +1,151 @@
+// Files dropped on the page or named on the command line: which receipt it is, whether every claim has its form, and
+// what a reader must know before comparing it with what is here.
+import * as v from 'valibot';
+import { BENCH_SCHEMA } from '../bench/spec.ts';
+import type { BenchReport } from '../bench/spec.ts';
+import { normSteps } from '../bench/norms.ts';
+import { sha256 } from '../format/fetch.ts';
+import type { Machine } from '../gpu/device.ts';
+import { joinSources } from '../kernel/compile.ts';
+import { Problem } from '../problem.ts';
+import { BenchReceipt } from './bench-schema.ts';
+import { RUN_SCHEMA, RunReceipt } from './schema.ts';
+
+export type Receipt =
+  | {
+      readonly kind: 'bench';
+      readonly report: BenchReport;
+      /** What sets it apart from this version of Normscope, in words. */
+      readonly notes: readonly string[];
+    }
+  | { readonly kind: 'run'; readonly receipt: RunReceipt; readonly notes: readonly string[] };
+
+/** A larger file is none of ours: the largest bench of every norm with all its samples is a few megabytes. */
+const MOST_CHARACTERS = 64 * 2 ** 20;
+
+const refusal = (file: string, reason: string, hint: string): Problem =>
+  new Problem('bad-file', `Cannot open "${file}": ${reason}`, hint);
+
+const NOT_OURS = 'Open a JSON file that Normscope exported: of a run or of a bench.';
+
+/** The schema a file names; throws when it is none that this version reads. */
+function schemaOf(file: string, value: unknown): string {
+  const named = typeof value === 'object' && value !== null && 'schema' in value ? value.schema : undefined;
+  const [, kind, version] =
+    /^normscope\/(\w{1,32})\/(\d{1,6})$/.exec(typeof named === 'string' ? named : '') ?? [];
+  if (!kind || !version) throw refusal(file, 'it names no schema of Normscope', NOT_OURS);
+  const known = [RUN_SCHEMA, BENCH_SCHEMA].find((schema) => schema.split('/')[1] === kind);
+  if (!known) throw refusal(file, `it is a ${kind}, and this version opens runs and benches`, NOT_OURS);
+  const read = Number(known.split('/')[2]);
+  if (Number(version) > read) {
+    throw refusal(
+      file,
+      `it is of schema normscope/${kind}/${version}, and this version reads up to ${read}`,
+      'Open it with the newer version of Normscope that wrote it, or reload the page to get that version.',
+    );
+  }
+  if (Number(version) !== read)
+    throw refusal(file, `schema normscope/${kind}/${version} was never written`, NOT_OURS);
+  return known;
+}
+
+function parse<S extends v.GenericSchema>(file: string, value: unknown, schema: S): v.InferOutput<S> {
+  const parsed = v.safeParse(schema, value);
+  if (parsed.success) return parsed.output;
+  const [issue] = parsed.issues;
+  throw refusal(
+    file,
+    `${v.getDotPath(issue) ?? 'the whole file'}: ${issue.message.slice(0, 300)}`,
+    'The file is broken or was changed by hand: export it again.',
+  );
+}
+
+/** A receipt from its text. `file` is its name. Throws Problem `bad-file` with the reason. */
+export function readReceipt(text: string, file = 'receipt.json'): Receipt {
+  if (text.length > MOST_CHARACTERS)
+    throw refusal(file, `it has ${text.length} characters, and no receipt has so many`, NOT_OURS);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw refusal(file, `it is no JSON (${cause instanceof Error ? cause.message : cause})`, NOT_OURS);
+  }
+  if (schemaOf(file, value) === RUN_SCHEMA) {
+    const receipt = parse(file, value, RunReceipt);
+    return { kind: 'run', receipt, notes: versionNotes(receipt.app) };
+  }
+  const report = parse(file, value, BenchReceipt);
+  checkNames(file, report);
+  return { kind: 'bench', report, notes: [...versionNotes(report.app), ...kernelNotes(report)] };
+}
+
+/** Every cell, contestant and kernel that is spoken of must be there. */
+function checkNames(file: string, report: BenchReceipt): void {
+  const cells = new Set(report.cells.map(({ id }) => id));
+  const contestants = new Set(report.contestants.map(({ id }) => id));
+  const kernels = new Set(report.kernels.map(({ id }) => id));
+  const named = [
+    ...report.results.map(({ cell, contestant }) => ({ cell, names: [contestant] })),
+    ...report.predictions.map(({ cell, contestant }) => ({ cell, names: [contestant] })),
+    ...report.comparisons.map(({ cell, a, b }) => ({ cell, names: [a, b] })),
+    ...report.breakdowns.map(({ cell, contestant }) => ({ cell, names: [contestant] })),
+  ];
+  const missing =
+    named.find(({ cell }) => !cells.has(cell))?.cell ??
+    named.flatMap(({ names }) => names).find((name) => !contestants.has(name)) ??
+    report.results.flatMap((result) => result.kernels).find((id) => !kernels.has(id));
+  if (missing !== undefined)
+    throw refusal(
+      file,
+      `it speaks of "${missing.slice(0, 100)}" and does not say what that is`,
+      'The file is broken or was changed by hand: export it again.',
+    );
+}
+
+function versionNotes({ version, commit }: { readonly version: string; readonly commit: string }): string[] {
+  const { APP_VERSION, APP_COMMIT } = import.meta.env;
+  return version === APP_VERSION && commit === APP_COMMIT
+    ? []
+    : [`Made by Normscope ${version} (${commit}); this is ${APP_VERSION} (${APP_COMMIT}).`];
+}
+
+/** The machine that a report was made on, as kernels are planned for it; twice where a file does not tell all. */
+function machinesOf({ environment: { adapter, features, limits } }: BenchReport): Machine[] {
+  const { subgroupMinSize: min, subgroupMaxSize: max } = adapter;
+  const rest = {
+    sharedBytes: limits['maxComputeWorkgroupStorageSize'] ?? 0,
+    mostLanes: limits['maxComputeInvocationsPerWorkgroup'] ?? 0,
+  };
+  const without = { ...rest, subgroups: null };
+  // Whether WGSL told a lane its subgroup was not written down.
+  return features.includes('subgroups') && min && max
+    ? [{ ...rest, subgroups: { min, max } }, without]
+    : [without];
+}
+
+/**
+ * Norms whose kernels were others than this version would run on that machine: their times are of other programs.
+ * Planned anew and compared by hash.
+ */
+export function kernelNotes(report: BenchReport): string[] {
+  const hashes = new Map(report.kernels.map(({ id, sha256: hash }) => [id, hash]));
+  const machines = machinesOf(report);
+  const changed = new Set<string>();
+  for (const { cell, contestant, kernels } of report.results) {
+    const { member, form, label } = report.contestants.find(({ id }) => id === contestant) ?? {};
+    const { T, C, dtype, hasResidual, phase } = report.cells.find(({ id }) => id === cell) ?? {};
+    if (!member || !form || !label || phase !== 'isolated' || !T || !C || !dtype) continue;
+    const shape = { T, C, dtype, hasResidual: hasResidual === true };
+    const ours = new Set(
+      machines.flatMap((machine) =>
+        normSteps(machine, member, form, shape).map(({ spec }) =>
+          sha256(new TextEncoder().encode(joinSources(spec).code)),
+        ),
+      ),
+    );
+    if (kernels.some((id) => !ours.has(hashes.get(id) ?? ''))) changed.add(label);
+  }
+  return changed.size
+    ? [`Other kernels than this version’s: ${[...changed].join(', ')}. Times are not of the same programs.`]
+    : [];
+}
