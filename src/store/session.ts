@@ -1,11 +1,15 @@
 // The conversation with the engine: watches the config, asks, and puts the answers into the store. The last wish
 // wins: a new one stops what is under way. What fails leaves the last good result standing.
+import type { BenchProgress, BenchSpec } from '../bench/spec.ts';
+import type { Foreseen } from '../bench/suite.ts';
 import type { Engine } from '../engine/api.ts';
 import { weightsId } from '../model/catalog.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
 import type { Plan } from '../model/plan.ts';
 import { isAbort, Problem, problemData } from '../problem.ts';
-import { isStale, planOf, samePlan, setRun, sitesThatSeeAhead } from './store.ts';
+import { readReceipt } from '../receipt/read.ts';
+import { draftFor, draftOf, setBench, withReport } from './bench.ts';
+import { isStale, planOf, samePlan, setRun, setView, sitesThatSeeAhead } from './store.ts';
 import type { Config, Experiment } from './store.ts';
 
 const TIMING = { samples: 20, budgetMs: 1500 } as const;
@@ -39,6 +43,10 @@ export type Session = {
   readonly judge: () => Promise<void>;
   /** The configured model as an ONNX file. */
   readonly exportOnnx: (options: OnnxOptions) => Promise<Uint8Array | null>;
+  /** Runs the bench; what was measured is kept, stopped or not. */
+  readonly bench: (spec: BenchSpec) => Promise<void>;
+  /** Opens reports of the bench; each that cannot be opened says why. */
+  readonly openFiles: (files: readonly File[]) => Promise<void>;
   readonly stop: () => void;
   readonly loseDevice: () => Promise<void>;
   readonly dismissProblem: () => void;
@@ -198,6 +206,51 @@ export function createSession(store: Experiment, engine: Engine): Session {
       if (!signal.aborted && isStale(store.getState())) void run();
     });
 
+  const bench = (spec: BenchSpec): Promise<void> =>
+    instead(async (signal) => {
+      setRun(store, { phase: 'benching', problem: null });
+      setBench(store, { progress: null, predicted: null });
+      const { info, environment } = store.getState().run;
+      if (info) setBench(store, { draft: draftOf(spec, draftFor(environment, info)) });
+      try {
+        const report = await engine.bench(spec, {
+          signal,
+          onProgress: unlessAborted(signal, (progress: BenchProgress) => setBench(store, { progress })),
+          onPredicted: unlessAborted(signal, (predicted: Foreseen) => setBench(store, { predicted })),
+        });
+        if (report.results.length === 0) return;
+        const { kept } = store.getState().bench;
+        const here = kept.filter(({ origin }) => origin === 'here').length;
+        const name = here === 0 ? 'this machine' : `this machine, ${here + 1}`;
+        const added = { key: report.session.id, name, origin: 'here' as const, notes: [], report };
+        setBench(store, { kept: withReport(kept, added) });
+      } finally {
+        setBench(store, { progress: null, predicted: null });
+      }
+    });
+
+  async function openFiles(files: readonly File[]): Promise<void> {
+    for (const file of files) {
+      try {
+        const opened = readReceipt(await file.text(), file.name);
+        if (opened.kind !== 'bench') {
+          throw new Problem(
+            'bad-file',
+            `Cannot open "${file.name}" here: it is a run, and the bench shows benches`,
+            'Choose a file that was saved in the Bench section.',
+          );
+        }
+        const { report, notes } = opened;
+        const { kept } = store.getState().bench;
+        const added = { key: report.session.id, name: file.name, origin: 'file' as const, notes, report };
+        setBench(store, { kept: withReport(kept, added) });
+        setView(store, { section: 'bench' });
+      } catch (thrown) {
+        setRun(store, { problem: problemData(thrown) });
+      }
+    }
+  }
+
   async function exportOnnx(options: OnnxOptions): Promise<Uint8Array | null> {
     const { config, run: state } = store.getState();
     if (!state.loaded) return null;
@@ -253,6 +306,8 @@ export function createSession(store: Experiment, engine: Engine): Session {
     compare,
     judge,
     exportOnnx,
+    bench,
+    openFiles,
     stop,
     loseDevice: () => engine.loseDevice(),
     dismissProblem: () => setRun(store, { problem: null }),

@@ -12,6 +12,8 @@ import type { Sampling } from '../model/sample.ts';
 import { FIRST_NORM, isMeasurable, normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import type { ProblemData } from '../problem.ts';
+import { NO_BENCH } from './bench.ts';
+import type { BenchState } from './bench.ts';
 
 /** Six prompts to start from: the first one, repeats, code, another script, rare bytes, one word. */
 export const SAMPLE_PROMPTS = [
@@ -55,7 +57,15 @@ export const DEFAULT_CONFIG: Config = {
   sampling: { temperature: 0.8, topK: 40, seed: 1, maxTokens: 60 },
 };
 
-export const PHASES = ['idle', 'loading', 'running', 'generating', 'judging', 'comparing'] as const;
+export const PHASES = [
+  'idle',
+  'loading',
+  'running',
+  'generating',
+  'judging',
+  'comparing',
+  'benching',
+] as const;
 export type Phase = (typeof PHASES)[number];
 
 export type GenerationState = {
@@ -94,7 +104,11 @@ export type RunState = {
 export const THEMES = ['system', 'light', 'dark'] as const;
 export type Theme = (typeof THEMES)[number];
 
+export const SECTIONS = ['microscope', 'bench'] as const;
+export type Section = (typeof SECTIONS)[number];
+
 export type View = {
+  readonly section: Section;
   readonly theme: Theme;
   readonly statistic: string;
   /** A click locks what hovering only marks. */
@@ -105,7 +119,23 @@ export type View = {
   readonly isTimingOpen: boolean;
 };
 
-export type State = { readonly config: Config; readonly run: RunState; readonly view: View };
+export const DEFAULT_VIEW: View = {
+  section: 'microscope',
+  theme: 'system',
+  statistic: 'std',
+  token: null,
+  site: null,
+  hoverToken: null,
+  hoverSite: null,
+  isTimingOpen: false,
+};
+
+export type State = {
+  readonly config: Config;
+  readonly run: RunState;
+  readonly bench: BenchState;
+  readonly view: View;
+};
 
 export const createExperiment = () =>
   createStore<State>(() => ({
@@ -128,15 +158,8 @@ export const createExperiment = () =>
       judgement: null,
       problem: null,
     },
-    view: {
-      theme: 'system',
-      statistic: 'std',
-      token: null,
-      site: null,
-      hoverToken: null,
-      hoverSite: null,
-      isTimingOpen: false,
-    },
+    bench: NO_BENCH,
+    view: DEFAULT_VIEW,
   }));
 export type Experiment = ReturnType<typeof createExperiment>;
 

@@ -3,7 +3,8 @@ import { setView } from '../store/store.ts';
 import { Header } from './controls/Header.tsx';
 import { NormBar } from './controls/NormBar.tsx';
 import { PromptBar } from './controls/PromptBar.tsx';
-import { useIsDark, useWires } from './hooks.ts';
+import { BenchPage } from './bench/BenchPage.tsx';
+import { useDroppedFiles, useExperiment, useIsDark, useWires } from './hooks.ts';
 import { Generated } from './panels/Generated.tsx';
 import { NextTokens } from './panels/NextTokens.tsx';
 import { FallbackNotice, ProblemBanner } from './panels/ProblemBanner.tsx';
@@ -14,11 +15,13 @@ import { TokenStatistics } from './panels/TokenStatistics.tsx';
 import { TokenStrip } from './panels/TokenStrip.tsx';
 
 export function App() {
-  const { store } = useWires();
+  const { store, session } = useWires();
+  const section = useExperiment((state) => state.view.section);
   const isDark = useIsDark();
   useEffect(() => {
     document.documentElement.dataset['theme'] = isDark ? 'dark' : 'light';
   }, [isDark]);
+  useDroppedFiles((files) => void session.openFiles(files));
   useEffect(() => {
     const free = (event: KeyboardEvent): void => {
       if (event.key === 'Escape') setView(store, { token: null, site: null });
@@ -29,23 +32,33 @@ export function App() {
   return (
     <>
       <Header />
-      <main>
-        <PromptBar />
-        <NormBar />
-        <FallbackNotice />
-        <ProblemBanner />
-        <Generated />
-        <TokenStrip />
-        <div className="stage">
-          <SiteRail />
-          <Saturation />
-          <div className="side">
-            <TokenStatistics />
-            <NextTokens />
-          </div>
-        </div>
-      </main>
-      <TimingStrip />
+      {section === 'bench' ? (
+        <main>
+          <FallbackNotice />
+          <ProblemBanner />
+          <BenchPage />
+        </main>
+      ) : (
+        <>
+          <main>
+            <PromptBar />
+            <NormBar />
+            <FallbackNotice />
+            <ProblemBanner />
+            <Generated />
+            <TokenStrip />
+            <div className="stage">
+              <SiteRail />
+              <Saturation />
+              <div className="side">
+                <TokenStatistics />
+                <NextTokens />
+              </div>
+            </div>
+          </main>
+          <TimingStrip />
+        </>
+      )}
     </>
   );
 }

@@ -1,5 +1,7 @@
 // Files out of the page.
 import { browserOf } from '../engine/browser.ts';
+import type { BenchReport } from '../bench/spec.ts';
+import { benchCsv, benchJson, benchMarkdown, benchTrace } from '../receipt/bench.ts';
 import { runCsv, runReceipt } from '../receipt/run.ts';
 import { samePlan, shownComparison } from '../store/store.ts';
 import type { State } from '../store/store.ts';
@@ -74,4 +76,24 @@ export function exportRun(state: State, format: ExportFormat): void {
   if (!receipt) return;
   const name = `normscope-${receipt.configuration.model.weights.replace('/', '-')}-${receipt.createdAt.replaceAll(/[:.]/g, '')}`;
   download(`${name}.${format}`, EXPORTS[format].type, EXPORTS[format].write(receipt));
+}
+
+const BENCH_FORMATS = {
+  json: { ending: 'json', type: 'application/json', write: benchJson },
+  csv: { ending: 'csv', type: 'text/csv', write: benchCsv },
+  markdown: { ending: 'md', type: 'text/markdown', write: benchMarkdown },
+  trace: {
+    ending: 'trace.json',
+    type: 'application/json',
+    write: (report: BenchReport) => benchTrace(report) ?? '',
+  },
+} as const;
+export type BenchExport = keyof typeof BENCH_FORMATS;
+export const BENCH_EXPORTS = Object.keys(BENCH_FORMATS) as readonly BenchExport[];
+
+/** Saves a report of the bench. */
+export function exportBench(report: BenchReport, format: BenchExport): void {
+  const { ending, type, write } = BENCH_FORMATS[format];
+  const name = `normscope-bench-${report.spec.suite}-${report.session.startedAt.replaceAll(/[:.]/g, '')}`;
+  download(`${name}.${ending}`, type, write(report));
 }

@@ -37,6 +37,40 @@ export function useIsDark(): boolean {
   return theme === 'system' ? isSystemDark : theme === 'dark';
 }
 
+/** Files dropped anywhere on the page; the body shows while they hover. */
+export function useDroppedFiles(onFiles: (files: File[]) => void): void {
+  const latest = useRef(onFiles);
+  useEffect(() => {
+    latest.current = onFiles;
+  });
+  useEffect(() => {
+    const hasFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes('Files') === true;
+    const mark = (isOver: boolean): void => void document.body.classList.toggle('dropping', isOver);
+    const over = (event: DragEvent): void => {
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      mark(true);
+    };
+    const leave = (event: DragEvent): void => {
+      if (!event.relatedTarget) mark(false);
+    };
+    const drop = (event: DragEvent): void => {
+      mark(false);
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      latest.current([...(event.dataTransfer?.files ?? [])]);
+    };
+    document.addEventListener('dragover', over);
+    document.addEventListener('dragleave', leave);
+    document.addEventListener('drop', drop);
+    return () => {
+      document.removeEventListener('dragover', over);
+      document.removeEventListener('dragleave', leave);
+      document.removeEventListener('drop', drop);
+    };
+  }, []);
+}
+
 /** Width and height of an element in CSS pixels, kept up to date. */
 export function useSize<E extends HTMLElement>(): [RefObject<E | null>, { width: number; height: number }] {
   const ref = useRef<E>(null);

@@ -1,11 +1,15 @@
 import { MODEL_IDS } from '../../model/catalog.ts';
-import { setConfig, setView, THEMES } from '../../store/store.ts';
-import type { Theme } from '../../store/store.ts';
+import { SECTIONS, setConfig, setView, THEMES } from '../../store/store.ts';
+import type { Section, Theme } from '../../store/store.ts';
 import { exportRun } from '../exports.ts';
 import { bytes } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
 import { OnnxMenu } from './OnnxMenu.tsx';
 
+const SECTION_WORDS: Record<Section, readonly [name: string, about: string]> = {
+  microscope: ['Microscope', 'What normalization does to your sentence, and costs on your machine'],
+  bench: ['Bench', 'Which norm is faster here, alone and in a model'],
+};
 const THEME_SIGNS: Record<Theme, string> = { system: '◐', light: '☀', dark: '☾' };
 
 export function Header() {
@@ -13,6 +17,7 @@ export function Header() {
   const info = useExperiment((state) => state.run.info);
   const model = useExperiment((state) => state.config.model);
   const theme = useExperiment((state) => state.view.theme);
+  const section = useExperiment((state) => state.view.section);
   const hasRun = useExperiment((state) => state.run.result !== null);
   const twin = info && Object.values(info.twins)[0];
   const about =
@@ -25,7 +30,20 @@ export function Header() {
       <h1>
         Norm<i>scope</i>
       </h1>
-      <p className="tagline">What normalization does to your sentence, and costs on your machine</p>
+      <div className="segments sections" role="radiogroup" aria-label="Section">
+        {SECTIONS.map((id) => (
+          <label key={id} className={section === id ? 'on' : ''} title={SECTION_WORDS[id][1]}>
+            <input
+              type="radio"
+              name="section"
+              checked={section === id}
+              onChange={() => setView(store, { section: id })}
+            />
+            {SECTION_WORDS[id][0]}
+          </label>
+        ))}
+      </div>
+      <p className="tagline">{SECTION_WORDS[section][1]}</p>
       <nav aria-label="Page">
         <select
           aria-label="Model"

@@ -1,0 +1,315 @@
+import { useState } from 'react';
+import type { CSSProperties, ReactNode } from 'react';
+import {
+  DTYPES,
+  ENGINE_BASELINES,
+  FORMS,
+  FUSIONS,
+  LEVELS,
+  NORM_BASELINES,
+  REGIMES,
+  SUITES,
+} from '../../bench/spec.ts';
+import type { NormsSpec, Shape } from '../../bench/spec.ts';
+import { NORM_IDS, normSpec } from '../../norm/registry.ts';
+import type { BenchDraft } from '../../store/bench.ts';
+import { normColor } from '../colors.ts';
+import { useIsDark } from '../hooks.ts';
+import { LEVEL_WORDS, shapeName } from './words.ts';
+
+const SUITE_WORDS = { norms: 'Norms alone', model: 'Whole model' } as const;
+const OPTION_WORDS = {
+  tuned: ['tuned', 'The fastest form for this machine'],
+  plain: ['plain', 'The copy to read: one lane a value, straight from memory'],
+  f32: ['f32', 'Four bytes a value in memory'],
+  f16: ['f16', 'Two bytes a value in memory, arithmetic in f32'],
+  hot: ['hot', 'x was just written, as in a model'],
+  cold: ['cold', 'Buffers in turn, together larger than the caches'],
+  separate: ['separate', 'One dispatch an operation'],
+  fused: ['fused', 'Norms inside their neighbours wherever the algebra is exact'],
+  copy: ['copy kernel', 'As many bytes read and written, and nothing computed'],
+  native: ['native EP', 'onnxruntime-web on WebGPU, its C++ kernels'],
+  jsep: ['JSEP', 'onnxruntime-web on WebGPU, its older TypeScript kernels'],
+  wasm: ['WASM', 'onnxruntime-web on the processor'],
+} as const;
+const RESIDUAL_WORDS = [
+  [false, 'alone', 'y = norm(x)'],
+  [true, 'with residual', 'x += delta, then y = norm(x): two operations in one'],
+] as const;
+
+/** What to measure: one suite, its contestants, sizes and conditions. */
+export function Setup({
+  draft,
+  isBusy,
+  onChange,
+}: {
+  readonly draft: BenchDraft;
+  readonly isBusy: boolean;
+  readonly onChange: (draft: BenchDraft) => void;
+}) {
+  const isDark = useIsDark();
+  const { suite, norms, model } = draft;
+  const isNorms = suite === 'norms';
+  const measured = isNorms ? norms : model;
+  const members = isNorms ? norms.members : draft.members;
+  const setNorms = (patch: Partial<NormsSpec>): void => onChange({ ...draft, norms: { ...norms, ...patch } });
+  const setModel = (patch: Partial<BenchDraft['model']>): void =>
+    onChange({ ...draft, model: { ...model, ...patch } });
+  const setMeasured = (patch: Partial<Pick<NormsSpec, 'levels' | 'budgetMs' | 'rounds'>>): void =>
+    isNorms ? setNorms(patch) : setModel(patch);
+  const words = (id: keyof typeof OPTION_WORDS) => OPTION_WORDS[id];
+  return (
+    <fieldset className="bench-setup" disabled={isBusy}>
+      <div className="segments" role="radiogroup" aria-label="Suite">
+        {SUITES.map((id) => (
+          <label key={id} className={suite === id ? 'on' : ''}>
+            <input
+              type="radio"
+              name="suite"
+              checked={suite === id}
+              onChange={() => onChange({ ...draft, suite: id })}
+            />
+            {SUITE_WORDS[id]}
+          </label>
+        ))}
+      </div>
+      <Choices
+        legend="Norms"
+        options={NORM_IDS.map((id) => [id, normSpec(id).label, normSpec(id).idea] as const)}
+        chosen={members}
+        color={(id) => normColor(id, isDark)}
+        onChange={(chosen) =>
+          isNorms ? setNorms({ members: chosen }) : onChange({ ...draft, members: chosen })
+        }
+      />
+      {isNorms ? (
+        <>
+          <Sizes
+            legend="Shapes, tokens × channels"
+            sizes={norms.shapes}
+            name={shapeName}
+            fields={['T', 'C']}
+            make={([T = 0, C = 0]) => ({ T, C })}
+            onChange={(shapes: readonly Shape[]) => setNorms({ shapes })}
+          />
+          <Choices
+            legend="In memory"
+            options={DTYPES.map((id) => [id, ...words(id)] as const)}
+            chosen={norms.dtypes}
+            onChange={(dtypes) => setNorms({ dtypes })}
+          />
+          <Choices
+            legend="Kernels"
+            options={FORMS.map((id) => [id, ...words(id)] as const)}
+            chosen={norms.forms}
+            onChange={(forms) => setNorms({ forms })}
+          />
+          <Choices
+            legend="Together with"
+            options={RESIDUAL_WORDS}
+            chosen={norms.hasResidual}
+            onChange={(hasResidual) => setNorms({ hasResidual })}
+          />
+          <Choices
+            legend="Caches"
+            options={REGIMES.map((id) => [id, ...words(id)] as const)}
+            chosen={norms.regimes}
+            onChange={(regimes) => setNorms({ regimes })}
+          />
+          <Choices
+            legend="Beside"
+            options={NORM_BASELINES.map((id) => [id, ...words(id)] as const)}
+            chosen={norms.baselines}
+            mayBeEmpty
+            onChange={(baselines) => setNorms({ baselines })}
+          />
+        </>
+      ) : (
+        <>
+          <Choices
+            legend="Weights"
+            isOne
+            options={
+              [
+                [
+                  'twin',
+                  'twins',
+                  'Each norm with the weights that were trained with it, where there are such',
+                ],
+                ['raw', 'one twin', 'All norms on the same weights: only the operation differs'],
+              ] as const
+            }
+            chosen={[draft.weights]}
+            onChange={([weights = 'twin']) => onChange({ ...draft, weights })}
+          />
+          <Sizes
+            legend="Prefill, tokens at once"
+            sizes={model.prompts}
+            name={String}
+            fields={['tokens']}
+            make={([tokens = 0]) => tokens}
+            onChange={(prompts: readonly number[]) => setModel({ prompts })}
+          />
+          <Sizes
+            legend="Decode, one token after"
+            sizes={model.decodes}
+            name={String}
+            fields={['cached tokens']}
+            make={([tokens = 0]) => tokens}
+            onChange={(decodes: readonly number[]) => setModel({ decodes })}
+          />
+          <Choices
+            legend="Kernels"
+            options={FUSIONS.map((id) => [id, ...words(id)] as const)}
+            chosen={model.fusions}
+            onChange={(fusions) => setModel({ fusions })}
+          />
+          <Choices
+            legend="Beside"
+            options={ENGINE_BASELINES.map((id) => [id, ...words(id)] as const)}
+            chosen={model.baselines}
+            mayBeEmpty
+            onChange={(baselines) => setModel({ baselines })}
+          />
+        </>
+      )}
+      <Choices
+        legend="Clocks"
+        options={LEVELS.filter((id) => !isNorms || id !== 'user').map(
+          (id) => [id, LEVEL_WORDS[id].short, LEVEL_WORDS[id].about] as const,
+        )}
+        chosen={measured.levels}
+        onChange={(levels) => setMeasured({ levels })}
+      />
+      <label className="bench-budget">
+        <span>At most</span>
+        <input
+          type="range"
+          min={5}
+          max={300}
+          step={5}
+          value={measured.budgetMs / 1000}
+          onChange={(event) => setMeasured({ budgetMs: 1000 * Number(event.target.value) })}
+        />
+        <b>{measured.budgetMs / 1000} s</b>
+      </label>
+    </fieldset>
+  );
+}
+
+function Row({ legend, children }: { readonly legend: string; readonly children: ReactNode }) {
+  return (
+    <div className="bench-row" role="group" aria-label={legend}>
+      <span className="word">{legend}</span>
+      <div className="chips">{children}</div>
+    </div>
+  );
+}
+
+/** Toggles over a closed list; at least one stays chosen unless it may be empty. */
+function Choices<T extends string | boolean>({
+  legend,
+  options,
+  chosen,
+  color,
+  isOne = false,
+  mayBeEmpty = false,
+  onChange,
+}: {
+  readonly legend: string;
+  readonly options: readonly (readonly [id: T, label: string, about: string])[];
+  readonly chosen: readonly T[];
+  readonly color?: (id: T) => string;
+  readonly isOne?: boolean;
+  readonly mayBeEmpty?: boolean;
+  readonly onChange: (chosen: readonly T[]) => void;
+}) {
+  const toggle = (id: T): void => {
+    if (isOne) return onChange([id]);
+    const next = options.map(([other]) => other).filter((o) => (o === id) !== chosen.includes(o));
+    if (next.length > 0 || mayBeEmpty) onChange(next);
+  };
+  return (
+    <Row legend={legend}>
+      {options.map(([id, label, about]) => (
+        <button
+          key={String(id)}
+          type="button"
+          className={`chip ${chosen.includes(id) ? 'on' : ''}`}
+          aria-pressed={chosen.includes(id)}
+          title={about}
+          style={color && ({ '--member': color(id) } as CSSProperties)}
+          onClick={() => toggle(id)}
+        >
+          {color && <i className="dot" aria-hidden />}
+          {label}
+        </button>
+      ))}
+    </Row>
+  );
+}
+
+/** A list of sizes that can be taken out and added to. */
+function Sizes<T>({
+  legend,
+  sizes,
+  name,
+  fields,
+  make,
+  onChange,
+}: {
+  readonly legend: string;
+  readonly sizes: readonly T[];
+  readonly name: (size: T) => string;
+  readonly fields: readonly string[];
+  readonly make: (numbers: readonly number[]) => T;
+  readonly onChange: (sizes: readonly T[]) => void;
+}) {
+  const [typed, setTyped] = useState<readonly string[]>(fields.map(() => ''));
+  const numbers = typed.map(Number);
+  const isWhole = numbers.every((value) => Number.isInteger(value) && value >= 1 && value <= 65_536);
+  return (
+    <Row legend={legend}>
+      {sizes.map((size) => (
+        <button
+          key={name(size)}
+          type="button"
+          className="chip on"
+          title="Take it out"
+          aria-label={`Take out ${name(size)}`}
+          onClick={() => sizes.length > 1 && onChange(sizes.filter((other) => name(other) !== name(size)))}
+        >
+          {name(size)} <span aria-hidden>×</span>
+        </button>
+      ))}
+      <form
+        className="chip-form"
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (!isWhole) return;
+          const size = make(numbers);
+          if (!sizes.some((other) => name(other) === name(size))) onChange([...sizes, size]);
+          setTyped(fields.map(() => ''));
+        }}
+      >
+        {fields.map((field, index) => (
+          <input
+            key={field}
+            inputMode="numeric"
+            aria-label={`${legend}: ${field}`}
+            placeholder={field}
+            value={typed[index]}
+            onChange={(event) =>
+              setTyped(
+                typed.map((text, i) => (i === index ? event.target.value.replaceAll(/\D/g, '') : text)),
+              )
+            }
+          />
+        ))}
+        <button type="submit" className="chip" disabled={!isWhole} aria-label={`Add to ${legend}`}>
+          +
+        </button>
+      </form>
+    </Row>
+  );
+}
