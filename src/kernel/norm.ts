@@ -29,11 +29,14 @@ const within = (value: number, least: number, most: number): number => Math.min(
 
 /** Who works on a row: TEAM lanes of a workgroup of WG, each on CHUNKS of the row's CELLS. */
 function rowConstants(CELLS: number, TEAM: number, WG = TEAM): Constants {
-  return { CELLS, TEAM, CHUNKS: Math.ceil(CELLS / TEAM), WG, ROWS: WG / TEAM, SPAN: Math.sqrt(WG) };
+  return { CELLS, TEAM, CHUNKS: Math.ceil(CELLS / TEAM), WG, ROWS: WG / TEAM };
 }
 
-/** A square of lanes, for lib/row. */
-const squareLanes = (cells: number): number => (cells <= 512 ? 64 : 256);
+/** A row for a whole workgroup without subgroups: the square of SPAN lanes, for lib/row. */
+function squareConstants(cells: number): Constants {
+  const SPAN = cells <= 512 ? 8 : 16;
+  return { ...rowConstants(cells, SPAN ** 2), SPAN };
+}
 
 function memberConstants(id: NormId, C: number, eps: number): Constants {
   const { offsets } = thetaLayout(id, C);
@@ -55,7 +58,7 @@ export function memberInMemory(
   const cells = dtype === 'f16' ? Math.ceil(C / 2) : C;
   return {
     files: [`norm/_${dtype}`, hasResidual ? 'norm/_residual' : 'norm/_io', `norm/${id}`, 'norm/_reread'],
-    constants: { ...memberConstants(id, C, eps), ...rowConstants(cells, squareLanes(cells)) },
+    constants: { ...memberConstants(id, C, eps), ...squareConstants(cells) },
   };
 }
 
@@ -71,8 +74,8 @@ const rowGrid = (T: number, rows: number): number => Math.min(Math.ceil(T / rows
 
 /**
  * Whether this is a processor that plays a GPU: SwiftShader's subgroups are its vectors of 4, and no GPU has so few
- * lanes. There registers are memory anyway, a barrier costs as much as a row of 512, and so does a workgroup of lanes
- * with nothing to do: its kernels have workgroups of one subgroup, and each walks some rows.
+ * lanes. There registers are memory anyway, a barrier costs more than a row of 512 channels, and lanes with nothing to do
+ * cost as much as others: its kernels have workgroups of one subgroup, and each walks some rows.
  */
 const isProcessor = ({ subgroups }: Machine): boolean => subgroups !== null && subgroups.max <= 4;
 
@@ -94,16 +97,17 @@ function rowLayout(cells: number, hasResidual: boolean, machine: Machine): Layou
   if (isProcessor(machine) && cells <= team * MOST_HELD_ON_PROCESSOR)
     return teamLayout(cells, team, machine, team, MOST_ROWS);
   if (cells <= Math.min(128, team * MOST_HELD_IN_TEAM)) return teamLayout(cells, team, machine, 64);
-  const lanes = subgroups
-    ? within(powerOf2(cells / 4), Math.max(64, subgroups.max), Math.min(256, mostLanes))
-    : squareLanes(cells);
-  const chunks = Math.ceil(cells / lanes);
+  const lanes = within(powerOf2(cells / 4), Math.max(64, subgroups?.max ?? 0), Math.min(256, mostLanes));
+  const constants = subgroups
+    ? { ...rowConstants(cells, lanes), SUBGROUP: subgroups.min }
+    : squareConstants(cells);
+  const chunks = Number(constants['CHUNKS']);
   const isHeld = chunks <= MOST_HELD;
   // Few long rows leave most of a GPU idle. Not with a residual: x would be read while another writes it.
   const slices = (T: number): number => (isHeld && !hasResidual && cells >= 512 && T <= 4 ? chunks : 1);
   return {
     files: [isHeld ? 'norm/_held' : 'norm/_reread', subgroups ? 'norm/_subgroups' : 'norm/_workgroup'],
-    constants: { ...rowConstants(cells, lanes), ...(subgroups && { SUBGROUP: subgroups.min }) },
+    constants,
     workgroups: (T) => [rowGrid(T, 1), slices(T)],
   };
 }
@@ -164,7 +168,10 @@ export function normBytes(id: NormId, { C, dtype, hasResidual }: NormShape, T: n
 
 export const COLUMN_LANES = 64;
 
-/** x[T, C] → mean, its low part and variance of each channel, into theta of `id`; one lane a channel. */
+/**
+ * x[T, C] → mean, its low part and variance of each channel, into theta of `id`; one lane a channel. x is f32, and a
+ * residual has been added before.
+ */
 export function columnStatistics(id: NormId, C: number): KernelSpec {
   const { offsets } = thetaLayout(id, C);
   const offsetOf = (measured: string): number => {

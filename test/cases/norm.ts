@@ -65,6 +65,7 @@ export const AWKWARD: readonly (readonly [T: number, C: number])[] = [
   ...[1, 3, 4, 63, 64, 65, 127, 128].flatMap((C) => [1, 3, 40].map((T) => [T, C] as const)),
   ...[384, 768, 1024].flatMap((C) => [1, 3].map((T) => [T, C] as const)),
   [40, 384],
+  [3, 2048],
   [1, 4096],
   [3, 4097],
   [5, 4096],

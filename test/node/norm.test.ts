@@ -95,6 +95,8 @@ describe('a sum over a row', () => {
       for (let C = 4; C <= 8192; C += 4) {
         const { constants, files } = normKernel(anyRow, shape(C), machine).spec;
         const { CHUNKS, TEAM, CELLS, WG } = constants as Record<string, number>;
+        for (const value of Object.values(constants))
+          if (typeof value === 'number') expect(Number.isInteger(value)).toBe(true);
         expect(CHUNKS).toBeLessThanOrEqual(files.includes('norm/_team') ? 16 : 8);
         expect((CHUNKS ?? 0) * (TEAM ?? 0)).toBeGreaterThanOrEqual(CELLS ?? Infinity);
         expect(Math.log2(TEAM ?? 0) % 1).toBe(0);
