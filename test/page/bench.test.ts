@@ -104,7 +104,7 @@ describe('norms alone', () => {
       .waitFor({ timeout: 60_000 });
     await page.getByRole('button', { name: /^Stop/ }).click();
     await page.getByText(/^Stopped after/).waitFor({ timeout: 30_000 });
-    await page.getByText('Stopped before its end').waitFor();
+    await page.getByText(/^Stopped before its end/).waitFor();
   });
 });
 

@@ -2,12 +2,12 @@ import { draftFor, setBench, specOf } from '../../store/bench.ts';
 import type { KeptReport } from '../../store/bench.ts';
 import { number } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
-import { Answers, Breakdowns, Flags, Machine, Memory } from './Findings.tsx';
-import { labelOf, levelsOf, RaceChart } from './RaceChart.tsx';
+import { Answers, Breakdowns, Flags, Machine, Memory, Prediction } from './Findings.tsx';
+import { levelsOf, RaceChart } from './RaceChart.tsx';
 import { Reports } from './Reports.tsx';
 import { ResultTable } from './ResultTable.tsx';
 import { Setup } from './Setup.tsx';
-import { cellName, LEVEL_WORDS } from './words.ts';
+import { LEVEL_WORDS } from './words.ts';
 import './bench.css';
 
 /** Which norm is faster here, alone and in a model: asked, predicted, measured, answered. */
@@ -83,26 +83,7 @@ export function BenchPage() {
         <Reports isBusy={isBusy} />
       </aside>
       <div className="bench-main">
-        {predicted && isBusy && (
-          <section className="bench-predicted" aria-label="Prediction">
-            <h2>
-              Predicted from bytes, FLOPs and dispatches{' '}
-              <small>before anything was measured but what this machine can do at most</small>
-            </h2>
-            <ul>
-              {predicted.predictions.map(({ cell, contestant, predictedUs, boundBy }) => {
-                const where = predicted.cells.find(({ id }) => id === cell);
-                return (
-                  <li key={`${cell} ${contestant}`}>
-                    {labelOf(predicted, contestant)}{' '}
-                    <span className="soft">{where ? cellName(where) : cell}</span>{' '}
-                    <b>{number(predictedUs)} µs</b> <small className="soft">bound by {boundBy}</small>
-                  </li>
-                );
-              })}
-            </ul>
-          </section>
-        )}
+        {predicted && isBusy && <Prediction foreseen={predicted} />}
         {first ? (
           <>
             <Answers report={first.report} />

@@ -161,14 +161,78 @@ export function Memory({ report }: { readonly report: BenchReport }) {
   );
 }
 
+/** What a reader of the numbers must know: the worst in a line, the rest a click away. */
 export function Flags({ report }: { readonly report: BenchReport }) {
-  if (report.flags.length === 0 && !report.isStopped) return null;
+  const words = [
+    ...(report.isStopped ? ['Stopped before its end: what was measured until then is shown.'] : []),
+    ...new Set(report.flags.map((flag) => flag.words)),
+  ];
+  const [first, ...rest] = words;
+  if (!first) return null;
   return (
-    <ul className="bench-flags">
-      {report.isStopped && <li>Stopped before its end: what was measured until then is shown.</li>}
-      {report.flags.map(({ code, words }) => (
-        <li key={`${code} ${words}`}>{words}</li>
-      ))}
-    </ul>
+    <div className="bench-flags">
+      {first}{' '}
+      {rest.length > 0 && (
+        <details>
+          <summary>
+            {rest.length} more {rest.length === 1 ? 'note' : 'notes'}
+          </summary>
+          <ul>
+            {rest.map((line) => (
+              <li key={line}>{line}</li>
+            ))}
+          </ul>
+        </details>
+      )}
+    </div>
+  );
+}
+
+/** What is expected of everyone, in front of the measuring. */
+export function Prediction({
+  foreseen,
+}: {
+  readonly foreseen: Pick<BenchReport, 'predictions' | 'cells' | 'contestants'>;
+}) {
+  const { predictions, cells, contestants } = foreseen;
+  return (
+    <section className="bench-predicted" aria-label="Prediction">
+      <h2>
+        Predicted from bytes, FLOPs and dispatches{' '}
+        <small>before anything was measured but what this machine can do at most</small>
+      </h2>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">µs</th>
+            {cells.map((cell) => (
+              <th key={cell.id} scope="col">
+                {cellName(cell)}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {contestants.map(({ id }) => (
+            <tr key={id}>
+              <th scope="row">{labelOf(foreseen, id)}</th>
+              {cells.map(({ id: cell }) => {
+                const one = predictions.find((p) => p.cell === cell && p.contestant === id);
+                return (
+                  <td key={cell}>
+                    {one && (
+                      <>
+                        <b>{number(one.predictedUs)}</b>
+                        <small className="soft">by {one.boundBy}</small>
+                      </>
+                    )}
+                  </td>
+                );
+              })}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
   );
 }

@@ -2,6 +2,7 @@ import { scaleLog } from 'd3-scale';
 import { LEVELS } from '../../bench/spec.ts';
 import type { BenchComparison, BenchReport, BenchResult, Cell, Level } from '../../bench/spec.ts';
 import type { KeptReport } from '../../store/bench.ts';
+import { normSpec } from '../../norm/registry.ts';
 import { normColor } from '../colors.ts';
 import { fixed } from '../format.ts';
 import { useIsDark, useSize } from '../hooks.ts';
@@ -149,7 +150,7 @@ function VerdictWords({ line: { comparison, kept } }: { readonly line: Line }) {
     'a faster': '',
     'b faster': '',
     'no practical difference': 'no practical difference',
-    'not resolved': moreRounds ? `not resolved, ${moreRounds} more rounds` : 'not resolved',
+    'not resolved': moreRounds ? `not resolved: ${moreRounds} more rounds` : 'not resolved',
   }[verdict];
   return (
     <span
@@ -165,8 +166,14 @@ function VerdictWords({ line: { comparison, kept } }: { readonly line: Line }) {
   );
 }
 
-export const labelOf = (report: Pick<BenchReport, 'contestants'>, id: string): string =>
-  report.contestants.find((contestant) => contestant.id === id)?.label ?? id;
+/** A contestant's name: its norm alone where all of ours are of the same form, fusion and weights. */
+export function labelOf({ contestants }: Pick<BenchReport, 'contestants'>, id: string): string {
+  const one = contestants.find((contestant) => contestant.id === id);
+  if (!one) return id;
+  const ours = contestants.filter(({ engine }) => engine === 'ours');
+  const isPlain = new Set(ours.map(({ member }) => member)).size === ours.length;
+  return one.engine === 'ours' && one.member && isPlain ? normSpec(one.member).label : one.label;
+}
 
 function linesOf(kept: KeptReport, { id }: Cell, level: Level, isDark: boolean): Line[] {
   const { report } = kept;
@@ -184,7 +191,7 @@ function linesOf(kept: KeptReport, { id }: Cell, level: Level, isDark: boolean):
     return {
       kept,
       result,
-      label: contestant?.label ?? me,
+      label: labelOf(report, me),
       color: contestant?.member ? normColor(contestant.member, isDark) : null,
       comparison:
         report.comparisons.find((c) => c.cell === id && c.level === level && c.a === fastest && c.b === me) ??
