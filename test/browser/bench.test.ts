@@ -242,6 +242,9 @@ describe('a session of whole models', () => {
     expect(dispatches).toEqual(report.predictions.slice(0, 3).map((p) => p.dispatches));
     expect(dispatches[1]).toBe(dispatches[0]);
     expect(dispatches[2]).toBeGreaterThan(dispatches[0] ?? 0); // a dispatch a site to measure columns
+    // A token is drawn on the GPU, which takes dispatches of its own.
+    const drawn = of('decode after 9', 'user').map((r) => r.dispatches ?? 0);
+    expect(drawn[0]).toBeGreaterThan(of('decode after 9', 'gpu')[0]?.dispatches ?? Infinity);
     expect(report.breakdowns.length).toBe(5);
     for (const { normShare, operations, traceUs } of report.breakdowns) {
       expect(normShare?.share).toBeGreaterThan(0);
