@@ -13,10 +13,12 @@ import type {
 } from './spec.ts';
 import { toQuantum } from './summary.ts';
 
-const percent = (part: number): string => `${(100 * part).toPrecision(part < 0.1 ? 2 : 3)} %`;
+const percent = (part: number): string => `${Number((100 * part).toPrecision(part < 0.1 ? 2 : 3))} %`;
 const times = (ratio: number): string => `${ratio.toPrecision(3)} ×`;
-const bytes = (count: number): string =>
-  Math.abs(count) < 1e4 ? `${count} B` : `${(count / 1e6).toFixed(2)} MB`;
+function bytes(count: number): string {
+  if (Math.abs(count) < 1e4) return `${count} B`;
+  return Math.abs(count) < 1e6 ? `${(count / 1e3).toFixed(1)} kB` : `${(count / 1e6).toFixed(2)} MB`;
+}
 const list = (words: readonly string[]): string =>
   words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
 

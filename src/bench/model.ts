@@ -13,13 +13,13 @@ import type { Checkpoint } from '../model/weights.ts';
 import { Workspace } from '../model/workspace.ts';
 import { normSpec } from '../norm/registry.ts';
 import { kernelInfo } from './kernel-info.ts';
-import type { Timed } from './protocol.ts';
 import type { Bench, Work } from './roofline.ts';
 import { REFERENCE } from './spec.ts';
 import type { Breakdown, Cell, ContestantInfo, Fusion, MemoryRow, ModelEntry, ModelSpec } from './spec.ts';
 import { median, medianInterval } from './statistics.ts';
 import type { Baselines, Draft, Entrant, OpenCell, PlannedCell, PlannedSuite } from './suite.ts';
 import { timedForward } from './timings.ts';
+import { UserRuns, userDraw } from './user.ts';
 
 /** What a model needs besides the device: its checkpoint, and its weights and buffers there. */
 export type Models = {
@@ -160,14 +160,19 @@ export class ModelSuite {
   }
 
   /** Throws RangeError when the model cannot run this forward. */
-  async #build({ weights, norm, fusion }: Candidate, { kind, T, past }: Forward): Promise<Built> {
+  async #build(
+    { weights, norm, fusion }: Candidate,
+    { kind, T, past }: Forward,
+    isDrawing = false,
+  ): Promise<Built> {
     const { gpu, compiler } = this.#bench;
     const checkpoint = await this.#models.checkpoint(weights);
     if (fusion === 'fused') throw new RangeError('norms are not fused into their neighbours yet');
     if (T + past > checkpoint.config.n_ctx)
       throw new RangeError(`its context is ${checkpoint.config.n_ctx} tokens and ${T + past} are asked for`);
     const space = this.#models.space(checkpoint);
-    const mode: Mode = { kind, hasProbes: false };
+    const draw = isDrawing ? { draw: userDraw(checkpoint.config.vocab_size) } : {};
+    const mode: Mode = { kind, hasProbes: false, ...draw };
     const onDevice = this.#models.weights(weights, checkpoint);
     const plan = entryPlan({ weights, norm }, checkpoint);
     const program = await Program.build(gpu, compiler, onDevice, space, plan, mode);
@@ -181,10 +186,10 @@ export class ModelSuite {
   async #open(cell: Cell, forward: Forward, signal: AbortSignal | undefined): Promise<OpenCell> {
     const entrants: Entrant[] = [];
     const failures: OpenCell['failures'][number][] = [];
-    const programs: Program[] = [];
+    const owned: Disposable[] = [];
     let theirs: OpenCell | null = null;
     const dispose = async (): Promise<void> => {
-      for (const program of programs) program[Symbol.dispose]();
+      for (const one of owned) one[Symbol.dispose]();
       await theirs?.dispose();
     };
     try {
@@ -192,8 +197,17 @@ export class ModelSuite {
         signal?.throwIfAborted();
         try {
           const built = await this.#build(one, forward);
-          programs.push(built.program);
-          entrants.push(await this.#entrant(one.info, built, forward));
+          owned.push(built.program);
+          const entrant = await this.#entrant(one.info, built, forward);
+          if (!this.#spec.levels.includes('user')) {
+            entrants.push(entrant);
+            continue;
+          }
+          const { program: drawing, space } = await this.#build(one, forward, true);
+          const runs = new UserRuns(this.#bench.gpu, drawing, space, forward.T, forward.past);
+          owned.push(drawing, runs);
+          const { length: dispatches } = dispatchesOf(drawing, forward);
+          entrants.push({ ...entrant, user: { run: (n) => runs.run(n), dispatches } });
         } catch (thrown) {
           if (!(thrown instanceof RangeError)) throw thrown;
           failures.push({ cell: cell.id, contestant: one.info.id, reason: thrown.message });
@@ -213,29 +227,15 @@ export class ModelSuite {
     }
   }
 
-  async #entrant(
-    info: ContestantInfo,
-    { program, space, checkpoint }: Built,
-    forward: Forward,
-  ): Promise<Entrant> {
+  async #entrant(info: ContestantInfo, { program, checkpoint }: Built, forward: Forward): Promise<Entrant> {
     const { gpu, clock } = this.#bench;
     const { T, past } = forward;
-    const V = checkpoint.config.vocab_size;
-    const logits = space.activation('logits', V);
     const fresh = promptOf(past + T, checkpoint).slice(past);
     const batcher = new Batcher(gpu, clock);
     const runs = [dispatchesOf(program, forward)];
     // The run's uniform and the tokens lie in the workspace that entries share: once for all of the cell.
     program.submit(fresh, past);
     await batcher.run(runs, 1);
-    const runUser = async (n: number): Promise<Timed> => {
-      const startMs = performance.now();
-      for (let i = 0; i < n; i++) {
-        program.submit(fresh, past);
-        await gpu.read([{ buffer: logits, offsetBytes: (T - 1) * V * 4, sizeBytes: V * 4 }]);
-      }
-      return { wallMs: performance.now() - startMs, gpuNs: null };
-    };
     const kernels = program.ops.map(({ kernel }) => kernelInfo(kernel, {}));
     return {
       id: info.id,
@@ -244,7 +244,6 @@ export class ModelSuite {
       work: workOf(program, forward, batcher.dispatches),
       error: null,
       run: (n) => batcher.run(runs, n),
-      runUser,
     };
   }
 

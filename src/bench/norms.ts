@@ -227,6 +227,8 @@ export async function openNormCell(
       signal?.throwIfAborted();
       const info = infoOf(member, form);
       try {
+        if (isAlwaysMeasured(member) && (dtype !== 'f32' || hasResidual))
+          throw new RangeError('its statistics over tokens are taken of f32 values, before any residual');
         const theta = own(gpu.buffer('theta', 'parameters', 4 * thetaLayout(member, C).P));
         const planned = normSteps(gpu.machine, member, form, cell);
         const steps = await Promise.all(

@@ -4,7 +4,7 @@ import { isAbort, Problem } from '../problem.ts';
 import { randomFrom } from '../model/sample.ts';
 import { allResolved, center, compareAll, driftOf, flagsOf, samplesOf } from './compare.ts';
 import { betweenLooksMs, race } from './protocol.ts';
-import type { Contestant, Lane, Race, Timed } from './protocol.ts';
+import type { Contestant, Lane, Race } from './protocol.ts';
 import { copyGbPerS, measureRoofline, predict } from './roofline.ts';
 import type { Bench, Work } from './roofline.ts';
 import { BENCH_SCHEMA } from './spec.ts';
@@ -21,8 +21,8 @@ export type Entrant = Contestant & {
   /** Where there is no `work` to tell them. */
   readonly dispatches?: number;
   readonly error: s.ErrorAgainst | null;
-  /** n runs as a user has them: what is shown is read back. */
-  readonly runUser?: (n: number) => Promise<Timed>;
+  /** The same as a user has it: what is shown is read back, which may take dispatches of its own. */
+  readonly user?: { readonly run: Contestant['run']; readonly dispatches: number };
 };
 
 export type OpenCell = {
@@ -246,7 +246,7 @@ async function runCell(
   onProgress: (stage: string, done: number, of: number, estimateMs: number | null) => void,
 ): Promise<{ readonly thrown: unknown } | undefined> {
   const users = spec.levels.includes('user')
-    ? entrants.flatMap(({ id, runUser }) => (runUser ? [{ id, run: runUser }] : []))
+    ? entrants.flatMap(({ id, user }) => (user ? [{ id, run: user.run }] : []))
     : [];
   const hasStamps = bench.quantumNs !== null;
   const tiers: { readonly contestants: readonly Contestant[]; readonly levels: readonly s.Level[] }[] = [
@@ -337,10 +337,11 @@ function resultOf(
   cell: s.Cell,
   level: s.Level,
   lane: Lane,
-  { info, kernels, work, dispatches, error }: Entrant,
+  { info, kernels, work, user, error, ...entrant }: Entrant,
   step: number,
 ): s.BenchResult {
   const samplesUs = samplesOf(lane, level);
+  const dispatches = level === 'user' ? user?.dispatches : (work?.dispatches ?? entrant.dispatches);
   const { centerUs, centerIs } = center({ samplesUs, batch: lane.batch }, step);
   const perS = (amount: number): number | null => (centerUs ? (amount / centerUs) * 1e6 : null);
   return {
@@ -348,7 +349,7 @@ function resultOf(
     contestant: info.id,
     level,
     kernels: kernels.map(({ id }) => id),
-    dispatches: work?.dispatches ?? dispatches ?? null,
+    dispatches: dispatches ?? null,
     bytesMin: work?.bytesMin ?? null,
     flops: work?.flops ?? null,
     batch: lane.batch,

@@ -85,7 +85,7 @@ describe('which norm is fastest', () => {
 describe('the other three', () => {
   test('the share of norms is told as an interval, and as another tier', () => {
     const { answer } = of('share', benchReportOf());
-    expect(answer).toContain('20.0 % to 30.0 % with layernorm · tuned');
+    expect(answer).toContain('20 % to 30 % with layernorm · tuned');
     expect(answer).toContain('a pass of its own');
     expect(of('share', benchReportOf(undefined, { breakdowns: [] })).isSupported).toBe(false);
   });

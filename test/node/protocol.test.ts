@@ -2,6 +2,8 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { RemoteEngine } from '../../src/engine/remote.ts';
 import { serveEngine } from '../../src/engine/serve.ts';
+import { DEFAULT_NORMS } from '../../src/bench/spec.ts';
+import { benchReportOf } from './bench-report.ts';
 import type { Engine } from '../../src/engine/api.ts';
 import type { Plan } from '../../src/model/plan.ts';
 import { Problem } from '../../src/problem.ts';
@@ -63,6 +65,28 @@ test('answers find their own call, also when they overtake each other', async ()
   expect(await remote.tokenize('m', 'quick')).toEqual([{ id: 1, text: 'quick' }]);
   releases[0]?.();
   expect(await slow).toEqual([{ id: 1, text: 'slow' }]);
+});
+
+test('a bench that is stopped answers with what it has, after telling what it foresees', async () => {
+  const abort = new AbortController();
+  const remote = connect({
+    bench: async (spec, options) => {
+      const { roofline, cells, contestants, predictions } = benchReportOf(spec);
+      options?.onPredicted?.({ roofline, cells, contestants, predictions });
+      await untilAborted(options?.signal).catch(() => undefined);
+      return benchReportOf(spec, { isStopped: true });
+    },
+  });
+  const foreseen: number[] = [];
+  const report = await remote.bench(DEFAULT_NORMS, {
+    signal: abort.signal,
+    onPredicted: ({ predictions }) => {
+      foreseen.push(predictions.length);
+      abort.abort();
+    },
+  });
+  expect(foreseen).toEqual([3]);
+  expect(report).toEqual(benchReportOf(DEFAULT_NORMS, { isStopped: true }));
 });
 
 describe('stopping', () => {
