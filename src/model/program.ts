@@ -5,7 +5,7 @@ import type { Gpu, GpuBuffer } from '../gpu/device.ts';
 import { attentionWorkgroups, causalAttention, rotate, rotateWorkgroups } from '../kernel/attention.ts';
 import type { Compiler, Kernel, KernelSpec } from '../kernel/compile.ts';
 import { gather, gatherWorkgroups } from '../kernel/embed.ts';
-import { matmul, matmulBytes, matmulWorkgroups } from '../kernel/matmul.ts';
+import { matmulBytes, matmulKernel } from '../kernel/matmul.ts';
 import type { MatmulShape } from '../kernel/matmul.ts';
 import { COLUMN_LANES, columnStatistics, normBytes, normKernel } from '../kernel/norm.ts';
 import { countsBytes, histogramProbe, statsBytes, tokenProbe } from '../kernel/probe.ts';
@@ -158,14 +158,17 @@ class Builder implements Composer {
     const { buffer, dtype } = this.#weights.matrix(`${label}.weight`);
     const full: MatmulShape = { ...rest, dtype };
     const variant = this.#mode.kind === 'decode' ? 'plain' : 'blocked';
-    this.#push(label, 'matmul', matmul(variant, full), {
+    const { spec, workgroups } = matmulKernel(variant, full, this.#gpu.machine);
+    const x = this.#space.activation(from, full.K);
+    this.#push(label, 'matmul', spec, {
       buffers: {
-        x: this.#space.activation(from, full.K),
+        x,
+        x4: x,
         w: buffer,
         bias: full.hasBias ? this.#weights.vector(`${label}.bias`) : this.#space.one,
         y: this.#space.activation(to, full.N),
       },
-      workgroups: (T) => matmulWorkgroups(variant, full.N, T),
+      workgroups,
       bytes: (T) => matmulBytes(full, T),
       flops: (T) => 2 * T * full.N * full.K,
     });

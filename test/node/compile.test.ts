@@ -10,7 +10,7 @@ import {
 } from '../../src/kernel/compile.ts';
 import type { KernelSpec } from '../../src/kernel/compile.ts';
 import { gather } from '../../src/kernel/embed.ts';
-import { matmul } from '../../src/kernel/matmul.ts';
+import { matmulKernel } from '../../src/kernel/matmul.ts';
 import { columnStatistics, normKernel } from '../../src/kernel/norm.ts';
 import { histogramProbe, tokenProbe } from '../../src/kernel/probe.ts';
 import { NORM_IDS, thetaLayout } from '../../src/norm/registry.ts';
@@ -44,8 +44,17 @@ test.each<[string, KernelSpec, string[]]>([
   ...NORM_IDS.map((id): [string, KernelSpec, string[]] => [id, normKernel(id, PLAIN, MACHINE).spec, NORM]),
   ['rows', causalAttention('rows', HEADS), ATTENTION],
   ['split', causalAttention('split', HEADS), ATTENTION],
-  ['plain f16', matmul('plain', { N: 4, K: 3, dtype: 'f16' }), MATMUL],
-  ['blocked f32', matmul('blocked', { N: 4, K: 3, dtype: 'f32' }), MATMUL],
+  ['plain f16', matmulKernel('plain', { N: 4, K: 3, dtype: 'f16' }, MACHINE).spec, MATMUL],
+  ['gemv f32, odd K', matmulKernel('gemv 64', { N: 4, K: 3, dtype: 'f32' }, MACHINE).spec, MATMUL],
+  [
+    'tiled f32 with a norm',
+    matmulKernel('tiled 32x32', { N: 4, K: 8, dtype: 'f32' }, MACHINE, {
+      norm: 'layernorm',
+      eps: 1e-5,
+      hasAffine: true,
+    }).spec,
+    [...MATMUL, '0.5 read-only-storage theta', '0.6 read-only-storage x4'],
+  ],
   [
     'rotate',
     rotate(HEADS, true),
