@@ -7,6 +7,8 @@ import { Compiler } from '../kernel/compile.ts';
 import { countsBytes, statsBytes, unpackStats } from '../kernel/probe.ts';
 import { splitWeightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
+import type { Tuning } from '../kernel/tune.ts';
+import { NO_FUSION } from '../model/fusion.ts';
 import type { Plan } from '../model/plan.ts';
 import { Program } from '../model/program.ts';
 import { Workspace } from '../model/workspace.ts';
@@ -55,6 +57,8 @@ class Session implements Disposable {
 }
 
 export class WgslEngine implements Engine {
+  /** Choices of kernels that a tuner made before; the caller keeps them. One of another adapter is not used. */
+  tuning: Tuning | null = null;
   readonly #library: Library;
   #session: Promise<Session> | undefined;
   #queue: Promise<unknown> = Promise.resolve();
@@ -248,6 +252,7 @@ export class WgslEngine implements Engine {
       using program = await this.#program(await this.#open(), plan, checkpoint, {
         kind: 'prefill',
         hasProbes: false,
+        fusion: NO_FUSION,
       });
       return await program.capture(tokens);
     });
@@ -346,7 +351,8 @@ export class WgslEngine implements Engine {
 
   #program(session: Session, plan: Plan, checkpoint: Checkpoint, mode: Mode): Promise<Program> {
     const weights = this.#onDevice(session, plan.weights, checkpoint);
-    return Program.build(session.gpu, session.compiler, weights, session.space(checkpoint), plan, mode);
+    const { gpu, compiler } = session;
+    return Program.build(gpu, compiler, weights, session.space(checkpoint), plan, mode, this.tuning);
   }
 }
 

@@ -192,7 +192,7 @@ async function tuneProduct(
     await gpu.done();
     return performance.now() - startMs;
   };
-  return fastest(
+  return await fastest(
     candidates(product, gpu),
     async (id) => {
       signal?.throwIfAborted();

@@ -6,11 +6,15 @@ import { attentionWorkgroups, causalAttention, rotate, rotateWorkgroups } from '
 import type { Compiler, Kernel, KernelSpec } from '../kernel/compile.ts';
 import { gather, gatherWorkgroups } from '../kernel/embed.ts';
 import { matmulBytes, matmulKernel } from '../kernel/matmul.ts';
-import type { MatmulShape } from '../kernel/matmul.ts';
+import type { MatmulShape, Prologue } from '../kernel/matmul.ts';
 import { COLUMN_LANES, columnStatistics, normBytes, normKernel } from '../kernel/norm.ts';
+import { chooseMatmul } from '../kernel/tune.ts';
+import type { Product, Tuning } from '../kernel/tune.ts';
 import { countsBytes, histogramProbe, statsBytes, tokenProbe } from '../kernel/probe.ts';
 import type { AttentionStep, Composer, EmbedStep, LinearStep, NormStep } from './compose.ts';
 import { composeGpt } from './families/gpt.ts';
+import { defaultFusion, foldLinear, NO_FUSION, WaitingNorms, withoutAffine } from './fusion.ts';
+import type { Fusion, WaitingNorm } from './fusion.ts';
 import { resolveTheta } from './plan.ts';
 import type { Plan, Site, Theta } from './plan.ts';
 import { sitesOf } from './weights.ts';
@@ -31,6 +35,8 @@ export type Op = {
   readonly workgroups: (T: number) => Workgroups;
   readonly bytes: (T: number, past: number) => number;
   readonly flops: (T: number, past: number) => number;
+  /** What a matmul computes, for the tuner. */
+  readonly product?: Product | undefined;
 };
 /** Where a site's input and output lie right after its operation. */
 type Tap = { readonly site: string; readonly x: GpuBuffer; readonly y: GpuBuffer };
@@ -41,7 +47,12 @@ type CompiledOp = Op & {
 };
 
 /** `prefill` runs any number of tokens from an empty or filled cache; `decode` is tuned for one. */
-export type Mode = { readonly kind: 'prefill' | 'decode'; readonly hasProbes: boolean };
+export type Mode = {
+  readonly kind: 'prefill' | 'decode';
+  readonly hasProbes: boolean;
+  /** Without probes; `defaultFusion` of the kind where it is not given. */
+  readonly fusion?: Fusion;
+};
 
 type PendingOp = Op & {
   readonly spec: KernelSpec;
@@ -62,14 +73,21 @@ class Builder implements Composer {
   readonly #plan: Plan;
   readonly #mode: Mode;
   readonly #sites: readonly Site[];
+  readonly #tuning: Tuning | null;
+  readonly #fusion: Fusion;
+  readonly #norms = new WaitingNorms((norm) => this.#sendNorm(norm));
+  /** The matrix that tokens are looked up in. */
+  #table = '';
 
-  constructor(gpu: Gpu, weights: Weights, space: Workspace, plan: Plan, mode: Mode) {
+  constructor(gpu: Gpu, weights: Weights, space: Workspace, plan: Plan, mode: Mode, tuning: Tuning | null) {
     this.#gpu = gpu;
     this.#weights = weights;
     this.#space = space;
     this.#plan = plan;
     this.#mode = mode;
     this.#sites = sitesOf(weights.checkpoint.config);
+    this.#tuning = tuning;
+    this.#fusion = mode.hasProbes ? NO_FUSION : (mode.fusion ?? defaultFusion(mode.kind));
   }
 
   get #config(): Weights['checkpoint']['config'] {
@@ -80,6 +98,8 @@ class Builder implements Composer {
   embed(label: string, { table, positions, scale, to }: EmbedStep): void {
     const C = this.#config.n_embd;
     const { buffer, dtype } = this.#weights.matrix(table);
+    this.#table = table;
+    this.#norms.write(to);
     this.#push(label, 'embed', gather(C, dtype, positions !== undefined), {
       buffers: {
         tokens: this.#space.activation('tokens', 1),
@@ -96,12 +116,21 @@ class Builder implements Composer {
 
   /** from[T, C] → to[T, C] by the plan's member at this site, and its probes where the mode has them. */
   norm(siteId: string, { from, to }: NormStep): void {
-    const { n_embd: C, norm_eps: eps } = this.#config;
+    const { n_embd: C } = this.#config;
     const sitePlan = this.#plan.sites[siteId];
     if (!sitePlan)
       throw new RangeError(`Cannot build the program: the plan says nothing of site "${siteId}"`);
     const theta = resolveTheta(sitePlan, C, (tensor) => this.#weights.values(`${siteId}.${tensor}`));
     this.thetas.set(siteId, theta);
+    this.#norms.read(from);
+    const norm = { siteId, block: this.block, from, to, theta };
+    if ((this.#fusion.fold || this.#fusion.prologue) && !theta.isMeasured) return this.#norms.add(norm);
+    this.#norms.write(to);
+    this.#sendNorm(norm);
+  }
+
+  #sendNorm({ siteId, from, to, theta, block }: WaitingNorm): void {
+    const { n_embd: C, norm_eps: eps } = this.#config;
     const thetaBuffer = this.#gpu.upload(`${siteId}.theta`, 'parameters', theta.values);
     this.owned.push(thetaBuffer);
     const x = this.#space.activation(from, C);
@@ -119,7 +148,8 @@ class Builder implements Composer {
     const { spec, workgroups } = normKernel(theta.norm, shape, this.#gpu.machine);
     this.#push(siteId, 'norm', spec, {
       site: siteId,
-      tap: { site: siteId, x, y: buffers.y },
+      block,
+      ...(theta === this.thetas.get(siteId) ? { tap: { site: siteId, x, y: buffers.y } } : {}),
       buffers,
       workgroups,
       bytes: (T) => normBytes(theta.norm, shape, T),
@@ -155,22 +185,45 @@ class Builder implements Composer {
   /** from[T, K] → to[T, N]: to = gelu?(from · wᵀ + b), or added to what is there. */
   linear(label: string, shape: LinearStep): void {
     const { from, to, ...rest } = shape;
-    const { buffer, dtype } = this.#weights.matrix(`${label}.weight`);
-    const full: MatmulShape = { ...rest, dtype };
-    const variant = this.#mode.kind === 'decode' ? 'plain' : 'blocked';
-    const { spec, workgroups } = matmulKernel(variant, full, this.#gpu.machine);
-    const x = this.#space.activation(from, full.K);
+    const name = `${label}.weight`;
+    const norm = this.#norms.take(from);
+    const folded =
+      norm && this.#fusion.fold && name !== this.#table
+        ? foldLinear(this.#gpu, this.#weights, label, rest, norm.theta)
+        : null;
+    if (folded) this.owned.push(folded.matrix, folded.bias);
+    const { buffer, dtype } = this.#weights.matrix(name);
+    const full: MatmulShape = folded ? { ...rest, dtype: 'f32', hasBias: true } : { ...rest, dtype };
+    // A kernel cannot read what it writes.
+    const isFused = norm !== undefined && this.#fusion.prologue && norm.from !== to;
+    const prologue: Prologue | undefined = isFused
+      ? { norm: norm.theta.norm, eps: this.#config.norm_eps, hasAffine: !folded }
+      : undefined;
+    if (norm && !isFused)
+      this.#sendNorm(folded ? { ...norm, theta: withoutAffine(norm.theta, full.K) } : norm);
+    if (isFused || folded) this.#norms.spend(from);
+    else this.#norms.read(from);
+    this.#norms.write(to);
+    const product: Product = { ...full, tokens: this.#mode.kind === 'decode' ? 'one' : 'many' };
+    const id = chooseMatmul(product, this.#gpu, this.#tuning, isFused);
+    const { spec, workgroups } = matmulKernel(id, full, this.#gpu.machine, prologue);
+    const x = this.#space.activation(isFused ? norm.from : from, full.K);
+    const theta = isFused ? this.#gpu.upload(`${norm.siteId}.theta`, 'parameters', norm.theta.values) : null;
+    if (theta) this.owned.push(theta);
     this.#push(label, 'matmul', spec, {
+      ...(isFused ? { site: norm.siteId } : {}),
+      product,
       buffers: {
         x,
         x4: x,
-        w: buffer,
-        bias: full.hasBias ? this.#weights.vector(`${label}.bias`) : this.#space.one,
+        w: folded?.matrix ?? buffer,
+        bias: folded?.bias ?? (full.hasBias ? this.#weights.vector(`${label}.bias`) : this.#space.one),
         y: this.#space.activation(to, full.N),
+        ...(theta ? { theta } : {}),
       },
       workgroups,
-      bytes: (T) => matmulBytes(full, T),
-      flops: (T) => 2 * T * full.N * full.K,
+      bytes: (T) => matmulBytes(full, T, prologue),
+      flops: (T) => 2 * T * full.N * full.K + (prologue ? 8 * T * full.K : 0),
     });
   }
 
@@ -178,6 +231,8 @@ class Builder implements Composer {
   attention(label: string, { layer, from, to }: AttentionStep): void {
     const { n_embd: C, n_head: H, position_embedding, rope_theta } = this.#config;
     const shape = { C, H, context: this.#space.rows };
+    this.#norms.read(from);
+    this.#norms.write(to);
     const qkv = this.#space.activation(from, 3 * C);
     const cache = this.#space.cache(layer, C);
     const isRotary = position_embedding === 'rope';
@@ -200,18 +255,19 @@ class Builder implements Composer {
     label: string,
     kind: OpKind,
     spec: KernelSpec,
-    rest: Pick<Op, 'workgroups' | 'bytes' | 'flops'> & {
+    rest: Pick<Op, 'workgroups' | 'bytes' | 'flops' | 'product'> & {
       site?: string;
+      block?: number | null;
       tap?: Tap;
       buffers: Readonly<Record<string, GpuBuffer>>;
     },
   ): void {
-    const { site = null, tap = null, buffers, ...counts } = rest;
+    const { site = null, tap = null, block = this.block, buffers, ...counts } = rest;
     this.ops.push({
       label,
       kind,
       site,
-      block: this.block,
+      block,
       tap,
       spec,
       buffers: { ...buffers, run: this.#space.run },
@@ -257,10 +313,11 @@ export class Program implements Disposable {
     space: Workspace,
     plan: Plan,
     mode: Mode,
+    tuning: Tuning | null = null,
   ): Promise<Program> {
-    const builder = new Builder(gpu, weights, space, plan, mode);
-    composeGpt(weights.checkpoint.config, builder);
+    const builder = new Builder(gpu, weights, space, plan, mode, tuning);
     try {
+      composeGpt(weights.checkpoint.config, builder);
       const ops = await Promise.all(
         builder.ops.map(async ({ spec, buffers, ...op }): Promise<CompiledOp> => {
           const kernel = await compiler.kernel(spec);
@@ -309,7 +366,7 @@ export class Program implements Disposable {
 
   /**
    * One forward that keeps the input and the output of every site: [T, C] each. For comparing engines, not for
-   * timing: the pass is broken at every site.
+   * timing: the pass is broken at every site. Sites that are fused are not in it.
    */
   async capture(
     tokens: ArrayLike<number>,
