@@ -9,8 +9,9 @@ var<private> team: u32;
 var<workgroup> row_stat: array<vec3f, ROWS>;
 var<workgroup> staged: array<f32, ROWS * CHUNK>;
 
-// Before anything is read, by all lanes: the statistics of rows t0 and on.
+// Before anything is read, by all lanes: the statistics of rows t0 and on, for members that look at rows.
 fn prepare(t0: u32, lane: u32) {
+  if (!OVER_ROW) { return; }
   team = lane / WG;
   let stat = statistics(min(t0 + team, run.T - 1u), lane % WG);
   if (lane % WG == 0u) { row_stat[team] = stat; }
@@ -18,7 +19,9 @@ fn prepare(t0: u32, lane: u32) {
 }
 
 fn normed(v: f32, slot: u32, k: u32) -> f32 {
-  let value = core(v, k, row_stat[slot]);
+  var stat = vec3f(0.0);
+  if (OVER_ROW) { stat = row_stat[slot]; }
+  let value = core(v, k, stat);
   if (AFFINE) { return fma(theta[GAMMA + k], value, theta[BETA + k]); }
   return value;
 }
@@ -34,7 +37,7 @@ fn stage(t0: u32, k0: u32, lane: u32) {
   workgroupBarrier();
 }
 
-fn input(slot: u32, start: u32, k: u32) -> f32 {
+fn input(slot: u32, at: u32, k: u32) -> f32 {
   return staged[slot * CHUNK + k % CHUNK];
 }
 

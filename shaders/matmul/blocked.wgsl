@@ -21,23 +21,25 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
   var odd3 = vec4f(0.0);
   for (var k0 = 0u; k0 < K; k0 += CHUNK) {
     stage(t0, k0, lane);
-    let end = select(0u, min(k0 + CHUNK, K), n0 < N);
-    for (var k = k0; k < end; k += 2u) {
-      let a = weight_pair(columns.x + k / 2u);
-      let b = weight_pair(columns.y + k / 2u);
-      let c = weight_pair(columns.z + k / 2u);
-      let d = weight_pair(columns.w + k / 2u);
+    let end = select(0u, min((k0 + CHUNK) / 2u, PAIRS), n0 < N);
+    for (var pair = k0 / 2u; pair < end; pair++) {
+      let a = weight_pair(columns.x + pair);
+      let b = weight_pair(columns.y + pair);
+      let c = weight_pair(columns.z + pair);
+      let d = weight_pair(columns.w + pair);
+      let k = 2u * pair;
+      let at = rows + k;
       let even = vec4f(a.x, b.x, c.x, d.x);
-      even0 = fma(vec4f(input(0u, rows.x, k)), even, even0);
-      even1 = fma(vec4f(input(1u, rows.y, k)), even, even1);
-      even2 = fma(vec4f(input(2u, rows.z, k)), even, even2);
-      even3 = fma(vec4f(input(3u, rows.w, k)), even, even3);
+      even0 = fma(vec4f(input(0u, at.x, k)), even, even0);
+      even1 = fma(vec4f(input(1u, at.y, k)), even, even1);
+      even2 = fma(vec4f(input(2u, at.z, k)), even, even2);
+      even3 = fma(vec4f(input(3u, at.w, k)), even, even3);
       if (k + 1u < K) {
         let odd = vec4f(a.y, b.y, c.y, d.y);
-        odd0 = fma(vec4f(input(0u, rows.x, k + 1u)), odd, odd0);
-        odd1 = fma(vec4f(input(1u, rows.y, k + 1u)), odd, odd1);
-        odd2 = fma(vec4f(input(2u, rows.z, k + 1u)), odd, odd2);
-        odd3 = fma(vec4f(input(3u, rows.w, k + 1u)), odd, odd3);
+        odd0 = fma(vec4f(input(0u, at.x + 1u, k + 1u)), odd, odd0);
+        odd1 = fma(vec4f(input(1u, at.y + 1u, k + 1u)), odd, odd1);
+        odd2 = fma(vec4f(input(2u, at.z + 1u, k + 1u)), odd, odd2);
+        odd3 = fma(vec4f(input(3u, at.w + 1u, k + 1u)), odd, odd3);
       }
     }
   }

@@ -13,10 +13,12 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
   for (var k0 = 0u; k0 < K; k0 += CHUNK) {
     stage(t, k0, lane);
     let end = select(0u, min(k0 + CHUNK, K), n < N);
-    for (var k = k0; k + 1u < end; k += 2u) {
-      sum = fma(vec2f(input(0u, start, k), input(0u, start, k + 1u)), weight_pair(row + k / 2u), sum);
+    for (var pair = k0 / 2u; pair < end / 2u; pair++) {
+      let k = 2u * pair;
+      let at = start + k;
+      sum = fma(vec2f(input(0u, at, k), input(0u, at + 1u, k + 1u)), weight_pair(row + pair), sum);
     }
-    if (end % 2u == 1u) { sum.x += input(0u, start, end - 1u) * weight_pair(row + end / 2u).x; }
+    if (end % 2u == 1u) { sum.x += input(0u, start + end - 1u, end - 1u) * weight_pair(row + end / 2u).x; }
   }
   if (n < N) { store(t, n, sum.x + sum.y); }
 }

@@ -5,8 +5,8 @@
 //            neighbours lie in different banks
 //   numeric: f32 sum straight down K
 const PITCH = DEEP + 1u;
-const ACROSS = COLUMNS / PER_COLUMN; // lanes a row of outputs
-const DOWN = ROWS / PER_ROW;
+const LANES_ACROSS = COLUMNS / PER_COLUMN; // lanes a row of outputs
+const LANES_DOWN = ROWS / PER_ROW;
 const FOURS = PER_COLUMN / 4u;
 var<workgroup> x_tile: array<vec4f, ROWS * PITCH>;
 var<workgroup> w_tile: array<vec4f, COLUMNS * PITCH>;
@@ -16,9 +16,9 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
   let t0 = group.y * ROWS;
   let n0 = group.x * COLUMNS;
   prepare(t0, lane);
-  let across = lane % ACROSS;
-  let down = lane / ACROSS;
-  // sums[i * FOURS + j]: row i · DOWN + down, columns (4j .. 4j + 3) · ACROSS + across
+  let across = lane % LANES_ACROSS;
+  let down = lane / LANES_ACROSS;
+  // sums[i * FOURS + j]: row i · LANES_DOWN + down, columns (4j .. 4j + 3) · LANES_ACROSS + across
   var sums: array<vec4f, PER_ROW * FOURS>;
   for (var q0 = 0u; q0 < QUADS; q0 += DEEP) {
     // Rows and columns past the end repeat the last one; they are not stored. Past K there are zeros.
@@ -39,13 +39,13 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     workgroupBarrier();
     for (var q = 0u; q < DEEP; q++) {
       var a: array<vec4f, PER_ROW>;
-      for (var i = 0u; i < PER_ROW; i++) { a[i] = x_tile[(i * DOWN + down) * PITCH + q]; }
+      for (var i = 0u; i < PER_ROW; i++) { a[i] = x_tile[(i * LANES_DOWN + down) * PITCH + q]; }
       for (var j = 0u; j < FOURS; j++) {
-        let at = (4u * j * ACROSS + across) * PITCH + q;
+        let at = (4u * j * LANES_ACROSS + across) * PITCH + q;
         let b0 = w_tile[at];
-        let b1 = w_tile[at + ACROSS * PITCH];
-        let b2 = w_tile[at + 2u * ACROSS * PITCH];
-        let b3 = w_tile[at + 3u * ACROSS * PITCH];
+        let b1 = w_tile[at + LANES_ACROSS * PITCH];
+        let b2 = w_tile[at + 2u * LANES_ACROSS * PITCH];
+        let b3 = w_tile[at + 3u * LANES_ACROSS * PITCH];
         for (var i = 0u; i < PER_ROW; i++) {
           var sum = sums[i * FOURS + j];
           sum = fma(vec4f(a[i].x), vec4f(b0.x, b1.x, b2.x, b3.x), sum);
@@ -59,10 +59,10 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     workgroupBarrier();
   }
   for (var i = 0u; i < PER_ROW; i++) {
-    let t = t0 + i * DOWN + down;
+    let t = t0 + i * LANES_DOWN + down;
     if (t >= run.T) { break; }
     for (var j = 0u; j < PER_COLUMN; j++) {
-      let n = n0 + j * ACROSS + across;
+      let n = n0 + j * LANES_ACROSS + across;
       if (n < N) { store(t, n, sums[i * FOURS + j / 4u][j % 4u]); }
     }
   }

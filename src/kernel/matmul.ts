@@ -1,6 +1,6 @@
 // The matmul family: y[T, N] = epilogue(in[T, K] · w[N, K]ᵀ + bias[N]), weights f16 or f32; `in` is x or a norm of it.
 import type { Machine } from '../gpu/device.ts';
-import { thetaLayout } from '../norm/registry.ts';
+import { normSpec, thetaLayout } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import type { Constants, PlannedKernel } from './compile.ts';
 import { normConstants } from './norm.ts';
@@ -134,6 +134,7 @@ export function matmulKernel(
         WG: team,
         SPAN: 2 ** Math.ceil(Math.log2(team) / 2),
         AFFINE: prologue.hasAffine,
+        OVER_ROW: normSpec(prologue.norm).over === 'token',
       }
     : {};
   const own: Constants =

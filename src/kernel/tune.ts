@@ -49,14 +49,16 @@ function vectorKernel(K: number, { subgroups }: Machine): 'gemv 32' | 'gemv 64' 
 }
 
 /**
- * The kernel for a product that nobody measured. On a software adapter barriers are dear, so nothing is shared; on
- * a GPU tiles, small ones where large ones would be too few to fill it, and for few tokens lanes along K.
+ * The kernel for a product that nobody measured. On a software adapter barriers are dear, so nothing is shared:
+ * its subgroups are the lanes of a vector unit, and four of them along K are best for one token. On a GPU tiles,
+ * small ones where large ones would be too few to fill it, and for few tokens lanes along K.
  */
 export function defaultMatmul({ N, K, tokens }: Product, { machine, adapter }: Place): MatmulId {
-  if (adapter.isFallback) return tokens === 'one' ? 'plain' : 'blocked';
+  const widest = machine.subgroups?.max ?? 0;
+  if (adapter.isFallback && tokens === 'one') return widest === 4 ? 'gemv 4' : 'plain';
+  if (adapter.isFallback) return 'blocked';
   if (tokens === 'one') return vectorKernel(K, machine);
-  if (tokens === 'few')
-    return `${K >= 4096 || (machine.subgroups?.max ?? 0) > 32 ? 'gemv 64' : 'gemv 32'}, 4 tokens`;
+  if (tokens === 'few') return `${K >= 4096 || widest > 32 ? 'gemv 64' : 'gemv 32'}, 4 tokens`;
   return N <= 1024 ? 'tiled 32x32' : N <= 2048 ? 'tiled 64x64' : 'tiled 128x64';
 }
 

@@ -21,13 +21,14 @@ export type Fusion = {
 export const NO_FUSION: Fusion = { fold: false, prologue: false };
 
 /**
- * Decode is bound by dispatches and by reading matrices: a norm costs a dispatch and next to no bytes. Prefill is
- * bound by arithmetic, and a norm in front of a product is taken again by every workgroup across it. Folding saves
- * two loads a channel and costs memory: nowhere worth it unasked.
+ * Decode on a GPU is bound by dispatches and by reading matrices: a norm costs a dispatch and next to no bytes.
+ * Prefill is bound by arithmetic, and so is a software adapter always (decode there takes 1.4 to 2 times as long
+ * fused): a norm in front of a product is taken again by every workgroup across it. Folding saves two loads a
+ * channel and costs memory: nowhere worth it unasked.
  */
-export const defaultFusion = (kind: 'prefill' | 'decode'): Fusion => ({
+export const defaultFusion = (kind: 'prefill' | 'decode', isSoftware: boolean): Fusion => ({
   fold: false,
-  prologue: kind === 'decode',
+  prologue: kind === 'decode' && !isSoftware,
 });
 
 /** A norm that was described and not yet sent: from[T, C] → to[T, C]. */

@@ -50,7 +50,7 @@ type CompiledOp = Op & {
 export type Mode = {
   readonly kind: 'prefill' | 'decode';
   readonly hasProbes: boolean;
-  /** Without probes; `defaultFusion` of the kind where it is not given. */
+  /** Without probes; `defaultFusion` where it is not given. */
   readonly fusion?: Fusion;
 };
 
@@ -87,7 +87,9 @@ class Builder implements Composer {
     this.#mode = mode;
     this.#sites = sitesOf(weights.checkpoint.config);
     this.#tuning = tuning;
-    this.#fusion = mode.hasProbes ? NO_FUSION : (mode.fusion ?? defaultFusion(mode.kind));
+    this.#fusion = mode.hasProbes
+      ? NO_FUSION
+      : (mode.fusion ?? defaultFusion(mode.kind, gpu.adapter.isFallback));
   }
 
   get #config(): Weights['checkpoint']['config'] {

@@ -57,8 +57,10 @@ describe('defaults', () => {
   });
 
   test('share nothing on a software adapter', () => {
-    const files = CLASSES.map((tokens) => MATMULS[defaultMatmul(product(tokens), place(true, null))].file);
-    expect(files).toEqual(['plain', 'blocked', 'blocked']);
+    const ids = (at: Place): MatmulId[] => CLASSES.map((tokens) => defaultMatmul(product(tokens), at));
+    expect(ids(place(true, null))).toEqual(['plain', 'blocked', 'blocked']);
+    expect(ids(place(true, { min: 8, max: 8 }))).toEqual(['plain', 'blocked', 'blocked']);
+    expect(ids(place(true, { min: 4, max: 4 }))).toEqual(['gemv 4', 'blocked', 'blocked']);
   });
 
   test.each(PLACES.filter(({ adapter }) => !adapter.isFallback))('use whole subgroups, %o', (at) => {
