@@ -1,10 +1,15 @@
 // column: (x - mean[c]) / sqrt(variance[c] + eps) with statistics that stand in theta
-//   over:    the channel; the sums were taken before, in training or by norm/_columns.wgsl
+//   over:    the channel; the sums were taken before, in training or by norm/_columns.wgsl. The member gives
+//            known(c): the mean's high and low part, and 1 / sqrt(variance + eps)
 //   numeric: the mean comes in two parts, high and low, so that a mean far larger than sigma keeps its digits
 fn statistics(row: u32, lane: u32) -> vec3f {
   return vec3f(0.0);
 }
 
-fn centred(x: f32, high: f32, low: f32, variance: f32) -> f32 {
-  return ((x - high) - low) * inverseSqrt(variance + EPS);
+fn core_known(x: f32, c: u32, own: vec3f) -> f32 {
+  return ((x - own.x) - own.y) * own.z;
+}
+
+fn core(x: f32, c: u32, stat: vec3f) -> f32 {
+  return core_known(x, c, known(c));
 }

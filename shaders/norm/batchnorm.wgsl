@@ -3,6 +3,6 @@
 //   paper:   Ioffe, Szegedy 2015, arXiv:1502.03167
 //   numeric: see lib/column
 //   uses:    column, straight
-fn core(x: f32, c: u32, stat: vec3f) -> f32 {
-  return centred(x, theta[RUNNING_MEAN + c], theta[MEAN_LOW + c], theta[RUNNING_VAR + c]);
+fn known(c: u32) -> vec3f {
+  return vec3f(theta[RUNNING_MEAN + c], theta[MEAN_LOW + c], inverseSqrt(theta[RUNNING_VAR + c] + EPS));
 }

@@ -3,6 +3,6 @@
 //   paper:   Ulyanov, Vedaldi, Lempitsky 2016, arXiv:1607.08022
 //   numeric: see lib/column
 //   uses:    column, straight
-fn core(x: f32, c: u32, stat: vec3f) -> f32 {
-  return centred(x, theta[MEAN + c], theta[MEAN_LOW + c], theta[VARIANCE + c]);
+fn known(c: u32) -> vec3f {
+  return vec3f(theta[MEAN + c], theta[MEAN_LOW + c], inverseSqrt(theta[VARIANCE + c] + EPS));
 }

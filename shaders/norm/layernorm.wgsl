@@ -4,18 +4,20 @@
 //   numeric: the mean is taken from the row's first value, so that constant rows give exactly beta; what its rounding
 //            leaves is measured in the second pass and taken off again, so that mean/sigma = 1000 keeps its digits;
 //            squares are divided by C before they are summed: finite up to |x| = 1e18
-//   uses:    row, straight
+//   uses:    straight
 fn statistics(row: u32, lane: u32) -> vec3f {
-  let origin = x[row * C];
-  var offset = 0.0;
-  for (var c = lane; c < C; c += WG) { offset += (x[row * C + c] - origin) * INV_C; }
-  let mean = origin + row_sum(vec2f(offset, 0.0), lane).x;
-  var moment = vec2f(0.0);
-  for (var c = lane; c < C; c += WG) {
-    let d = x[row * C + c] - mean;
-    moment += vec2f(d * INV_C, d * d * INV_C);
+  let origin = first(row);
+  var offset = Value();
+  for (var i = 0u; i < CHUNKS; i++) { offset += within(chunk(row, lane, i) - origin, i * TEAM + lane) * INV_C; }
+  let mean = origin + row_sum(vec2f(total(offset), 0.0), lane).x;
+  var low = Value();
+  var square = Value();
+  for (var i = 0u; i < CHUNKS; i++) {
+    let d = within(chunk(row, lane, i) - mean, i * TEAM + lane);
+    low += d * INV_C;
+    square += d * d * INV_C;
   }
-  let second = row_sum(moment, lane);
+  let second = row_sum(vec2f(total(low), total(square)), lane);
   let variance = max(second.y - second.x * second.x, 0.0);
   return vec3f(mean, second.x, inverseSqrt(variance + EPS));
 }

@@ -2,14 +2,14 @@
 //   over:    the C channels of a token; eps inside the root
 //   paper:   Zhang, Sennrich 2019, arXiv:1910.07467
 //   numeric: squares are divided by C before they are summed: finite up to |x| = 1e18
-//   uses:    row, straight
+//   uses:    straight
 fn statistics(row: u32, lane: u32) -> vec3f {
-  var square = 0.0;
-  for (var c = lane; c < C; c += WG) {
-    let v = x[row * C + c];
+  var square = Value();
+  for (var i = 0u; i < CHUNKS; i++) {
+    let v = within(chunk(row, lane, i), i * TEAM + lane);
     square += v * v * INV_C;
   }
-  return vec3f(inverseSqrt(row_sum(vec2f(square, 0.0), lane).x + EPS));
+  return vec3f(inverseSqrt(row_sum(vec2f(total(square), 0.0), lane).x + EPS));
 }
 
 fn core(x: f32, c: u32, stat: vec3f) -> f32 {

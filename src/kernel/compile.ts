@@ -180,7 +180,10 @@ export class Compiler {
     }
   }
 
-  /** Bind groups of a kernel, buffers given by the names its WGSL declares; `run` is the run's uniform. */
+  /**
+   * Bind groups of a kernel, buffers given by the names its WGSL declares; `run` is the run's uniform. A name that
+   * ends in 4 (`theta4`) is the buffer without it, seen four values at a time.
+   */
   bind(kernel: Kernel, buffers: Readonly<Record<string, GpuBuffer>>): GPUBindGroup[] {
     const groups: GPUBindGroup[] = [];
     for (const { group } of kernel.bindings) {
@@ -190,7 +193,7 @@ export class Compiler {
         entries: kernel.bindings
           .filter((b) => b.group === group)
           .map(({ name, binding }) => {
-            const buffer = buffers[name];
+            const buffer = buffers[name] ?? buffers[name.replace(/4$/, '')];
             if (!buffer) throw new TypeError(`Cannot bind "${kernel.label}": no buffer given for "${name}"`);
             return { binding, resource: { buffer: buffer.raw } };
           }),

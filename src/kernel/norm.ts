@@ -4,22 +4,6 @@ import type { NormId } from '../norm/registry.ts';
 import type { Machine } from '../gpu/device.ts';
 import type { Constants, KernelSpec, PlannedKernel } from './compile.ts';
 
-/** Lanes of a workgroup that owns one row of C channels; a square, for lib/row. */
-export const rowLanes = (C: number): number => (C <= 512 ? 64 : 256);
-
-/** Constants every file of the family may use: sizes, eps, and one offset into theta a parameter. */
-export function normConstants(id: NormId, C: number, eps: number): Constants {
-  const { offsets } = thetaLayout(id, C);
-  return {
-    WG: rowLanes(C),
-    SPAN: Math.sqrt(rowLanes(C)),
-    C,
-    INV_C: { f32: 1 / C },
-    EPS: { f32: eps },
-    ...Object.fromEntries(Object.entries(offsets).map(([name, offset]) => [name.toUpperCase(), offset])),
-  };
-}
-
 /** How a member's forward is asked for. Arithmetic is f32 whatever the width in memory. */
 export type NormShape = {
   readonly C: number;
@@ -32,15 +16,143 @@ export type NormShape = {
   readonly hasResidual: boolean;
 };
 
-/** x[T, C], theta[P] → y[T, C]. */
-export function normKernel(id: NormId, { C, eps }: NormShape, _machine: Machine): PlannedKernel {
+/** Most workgroups in one dimension of a grid: the default limit, which every device has. */
+const MOST_GROUPS = 65535;
+/** Cells of four values that one lane keeps of a row: 32 registers, and 64 where a small subgroup saves barriers. */
+const MOST_HELD = 8;
+const MOST_HELD_IN_TEAM = 16;
+/** A processor has the memory for more, but each lane adds them one after the other and the sum loses digits. */
+const MOST_HELD_ON_PROCESSOR = 64;
+
+const powerOf2 = (atLeast: number): number => 2 ** Math.ceil(Math.log2(Math.max(1, atLeast)));
+const within = (value: number, least: number, most: number): number => Math.min(Math.max(value, least), most);
+
+/** Who works on a row: TEAM lanes of a workgroup of WG, each on CHUNKS of the row's CELLS. */
+function rowConstants(CELLS: number, TEAM: number, WG = TEAM): Constants {
+  return { CELLS, TEAM, CHUNKS: Math.ceil(CELLS / TEAM), WG, ROWS: WG / TEAM, SPAN: Math.sqrt(WG) };
+}
+
+/** A square of lanes, for lib/row. */
+const squareLanes = (cells: number): number => (cells <= 512 ? 64 : 256);
+
+function memberConstants(id: NormId, C: number, eps: number): Constants {
+  const { offsets } = thetaLayout(id, C);
+  return {
+    C,
+    INV_C: { f32: 1 / C },
+    EPS: { f32: eps },
+    ...Object.fromEntries(Object.entries(offsets).map(([name, offset]) => [name.toUpperCase(), offset])),
+  };
+}
+
+type MemberSource = Pick<KernelSpec, 'files' | 'constants'>;
+
+/** A member with a workgroup a row, read from memory: all of a plain kernel, and of a probe, but its entry. */
+export function memberInMemory(
+  id: NormId,
+  { C, eps, dtype, hasResidual }: Omit<NormShape, 'form'>,
+): MemberSource {
+  const cells = dtype === 'f16' ? Math.ceil(C / 2) : C;
+  return {
+    files: [`norm/_${dtype}`, hasResidual ? 'norm/_residual' : 'norm/_io', `norm/${id}`, 'norm/_reread'],
+    constants: { ...memberConstants(id, C, eps), ...rowConstants(cells, squareLanes(cells)) },
+  };
+}
+
+type Layout = {
+  readonly files: readonly string[];
+  readonly constants: Constants;
+  readonly workgroups: PlannedKernel['workgroups'];
+};
+
+/** Rows that one lane walks at most before the grid grows. */
+const MOST_ROWS = 8;
+const rowGrid = (T: number, rows: number): number => Math.min(Math.ceil(T / rows), MOST_GROUPS);
+
+/**
+ * Whether this is a processor that plays a GPU: SwiftShader's subgroups are its vectors of 4, and no GPU has so few
+ * lanes. There registers are memory anyway, a barrier costs as much as a row of 512, and so does a workgroup of lanes
+ * with nothing to do: its kernels have workgroups of one subgroup, and each walks some rows.
+ */
+const isProcessor = ({ subgroups }: Machine): boolean => subgroups !== null && subgroups.max <= 4;
+
+/** Rows in teams, several rows a workgroup of at least `lanes`, in which a team walks `rows` of them. */
+function teamLayout(cells: number, team: number, { subgroups }: Machine, lanes: number, rows = 1): Layout {
+  const constants = rowConstants(cells, team, Math.max(lanes, subgroups?.max ?? 0));
+  return {
+    files: ['norm/_held', subgroups ? 'norm/_team' : 'norm/_shared'],
+    constants: { ...constants, IS_WHOLE: subgroups?.max === team },
+    workgroups: (T) => [rowGrid(T, rows * Number(constants['ROWS']))],
+  };
+}
+
+/** Members over a row of `cells`: in registers, read once. */
+function rowLayout(cells: number, hasResidual: boolean, machine: Machine): Layout {
+  const { subgroups, mostLanes } = machine;
+  // In a subgroup there is no barrier; without, a team of few lanes has short sums.
+  const team = Math.min(powerOf2(subgroups ? cells : cells / 4), subgroups?.min ?? 16);
+  if (isProcessor(machine) && cells <= team * MOST_HELD_ON_PROCESSOR)
+    return teamLayout(cells, team, machine, team, MOST_ROWS);
+  if (cells <= Math.min(128, team * MOST_HELD_IN_TEAM)) return teamLayout(cells, team, machine, 64);
+  const lanes = subgroups
+    ? within(powerOf2(cells / 4), Math.max(64, subgroups.max), Math.min(256, mostLanes))
+    : squareLanes(cells);
+  const chunks = Math.ceil(cells / lanes);
+  const isHeld = chunks <= MOST_HELD;
+  // Few long rows leave most of a GPU idle. Not with a residual: x would be read while another writes it.
+  const slices = (T: number): number => (isHeld && !hasResidual && cells >= 512 && T <= 4 ? chunks : 1);
+  return {
+    files: [isHeld ? 'norm/_held' : 'norm/_reread', subgroups ? 'norm/_subgroups' : 'norm/_workgroup'],
+    constants: { ...rowConstants(cells, lanes), ...(subgroups && { SUBGROUP: subgroups.min }) },
+    workgroups: (T) => [rowGrid(T, 1), slices(T)],
+  };
+}
+
+/** Workgroups that fill any GPU: only beyond, a lane of a flat kernel takes several rows. */
+const ENOUGH_GROUPS = 4096;
+
+/** Members that take no sum over the row: any grid does, so one where a lane stays in its column. */
+function flatLayout(cells: number, machine: Machine): Layout {
+  // Whole workgroups across the row if they can be, and neighbouring lanes on neighbouring cells.
+  const wide = [64, 32, 16].find((lanes) => cells % lanes === 0) ?? Math.min(powerOf2(cells), 64);
+  const tall = isProcessor(machine) ? 1 : 128 / wide;
+  const columns = Math.ceil(cells / wide);
+  const enough = isProcessor(machine) ? 1 : Math.ceil(ENOUGH_GROUPS / columns);
+  return {
+    files: ['norm/_flat'],
+    constants: { CELLS: cells, WIDE: wide, TALL: tall },
+    workgroups: (T) => {
+      const rows = Math.ceil(T / tall);
+      return [columns, Math.min(rows, Math.max(enough, Math.ceil(rows / MOST_ROWS)), MOST_GROUPS)];
+    },
+  };
+}
+
+/**
+ * x[T, C], theta[P] → y[T, C]; with a residual, delta[T, C] is added to x first. Bindings: x, theta, y, run, and
+ * delta. Where C is not divisible by 4, `tuned` is `plain`.
+ */
+export function normKernel(id: NormId, shape: NormShape, machine: Machine): PlannedKernel {
+  const { C, eps, dtype, form, hasResidual } = shape;
+  const memory = memberInMemory(id, shape);
+  if (form === 'plain' || C % 4 !== 0) {
+    return {
+      spec: { ...memory, files: [...memory.files, 'norm/_workgroup'], entry: 'forward' },
+      workgroups: (T) => [rowGrid(T, 1)],
+    };
+  }
+  const isRow = normSpec(id).over === 'token';
+  const { files, constants, workgroups } = isRow
+    ? rowLayout(C / 4, hasResidual, machine)
+    : flatLayout(C / 4, machine);
+  const io = hasResidual ? 'norm/_residual' : 'norm/_io';
   return {
     spec: {
-      files: ['norm/_io', `norm/${id}`, 'norm/_forward'],
+      files: [`norm/_${dtype}x4`, io, `norm/${id}`, ...files],
       entry: 'forward',
-      constants: normConstants(id, C, eps),
+      constants: { ...memberConstants(id, C, eps), ...constants },
     },
-    workgroups: (T) => [T],
+    workgroups,
   };
 }
 

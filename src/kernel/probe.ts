@@ -1,7 +1,7 @@
 // The probes: what is reduced on the GPU at each norm site, and how it is unpacked.
 import type { NormId } from '../norm/registry.ts';
 import type { KernelSpec } from './compile.ts';
-import { normConstants } from './norm.ts';
+import { memberInMemory } from './norm.ts';
 
 /** Statistics of one token at one site, in the order the GPU writes them. `u` is the member's drive. */
 export const TOKEN_FIELDS = [
@@ -34,11 +34,12 @@ const constantName = (field: TokenField): string =>
   `F_${field.replace(/[A-Z]/g, (c) => `_${c}`).toUpperCase()}`;
 
 function probe(file: string, id: NormId, C: number, eps: number, rows: number): KernelSpec {
+  const member = memberInMemory(id, { C, eps, dtype: 'f32', hasResidual: false });
   return {
-    files: ['norm/_io', `norm/${id}`, 'probe/_io', file],
+    files: [...member.files, 'probe/_io', file],
     entry: 'forward',
     constants: {
-      ...normConstants(id, C, eps),
+      ...member.constants,
       FIELDS: TOKEN_FIELDS.length,
       ...Object.fromEntries(TOKEN_FIELDS.map((field, index) => [constantName(field), index])),
       ROWS: rows,

@@ -195,11 +195,17 @@ export const isMeasurable = (id: NormId): boolean =>
 /** A member whose function bends, so that saturation is its own and not a stand-in. */
 export const bends = (id: NormId): boolean => normSpec(id).reference.bend !== undefined;
 
-/** Where each parameter lies in theta[P], in the order of the entry: the only place offsets are computed. */
+/**
+ * Where each parameter lies in theta[P]: those of a value a channel first, in the order of the entry, so that where C
+ * is divisible by 4 each of them is read four values at a time. The only place offsets are computed.
+ */
 export function thetaLayout(id: NormId, C: number): { offsets: Record<string, number>; P: number } {
   const offsets: Record<string, number> = {};
   let P = 0;
-  for (const [name, { size }] of Object.entries(normSpec(id).params)) {
+  const params = Object.entries(normSpec(id).params);
+  for (const [name, { size }] of params.toSorted(
+    ([, a], [, b]) => Number(a.size === 1) - Number(b.size === 1),
+  )) {
     offsets[name] = P;
     P += size === 'C' ? C : size;
   }

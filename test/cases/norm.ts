@@ -1,4 +1,5 @@
 // One tolerance row a member, and the shapes and inputs that every member is held to.
+import { halfToFloat } from '../../src/format/safetensors.ts';
 import { NORM_IDS, normSpec } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
 import { applyAffine } from '../../src/norm/reference.ts';
@@ -16,6 +17,9 @@ export const TOLERANCE: Record<NormId, { rel: number; abs: number }> = {
   derf: { rel: 1e-6, abs: 5e-7 },
   dyisru: { rel: 1e-6, abs: 5e-7 },
 };
+
+/** One step of f16, whichever way it was rounded; the step of its smallest values. */
+export const F16_TOLERANCE = { rel: 2 ** -10, abs: 2 ** -24 };
 
 export type NormCase = { name: string; T: number; C: number; x: Float32Array };
 
@@ -45,14 +49,62 @@ export const SHAPES = [
   [5, 130],
 ] as const;
 
+/** Shapes whose tuned kernels hold a row in a team, in a workgroup in one or more chunks, in slices, or not at all. */
+export const TUNED_SHAPES = [
+  [3, 4],
+  [5, 64],
+  [2, 132],
+  [2, 384],
+  [3, 768],
+  [2, 2052],
+  [1, 8200],
+] as const;
+
+/** [T, C] of normal values: from one channel to more than registers hold; few rows (split) and more. */
+export const AWKWARD: readonly (readonly [T: number, C: number])[] = [
+  ...[1, 3, 4, 63, 64, 65, 127, 128].flatMap((C) => [1, 3, 40].map((T) => [T, C] as const)),
+  ...[384, 768, 1024].flatMap((C) => [1, 3].map((T) => [T, C] as const)),
+  [40, 384],
+  [1, 4096],
+  [3, 4097],
+  [5, 4096],
+  [2, 8200],
+];
+
+/** The nearest value of f16, and its bits: IEEE 754 binary16, finite values only. */
+function halfBits(value: number): number {
+  const size = Math.abs(value);
+  const exponent = Math.max(-14, Math.floor(Math.log2(size)));
+  return (value < 0 ? 0x8000 : 0) + ((exponent + 14) << 10) + Math.round(size * 2 ** (10 - exponent));
+}
+export const f16Rounded = (value: number): number => halfToFloat(halfBits(value));
+
+/** x[T, C] as a kernel stores it: f16 in rows padded to an even length. */
+export function packRows(x: Float32Array, C: number, dtype: 'f32' | 'f16'): Float32Array | Uint16Array {
+  if (dtype === 'f32') return x;
+  const width = C + (C % 2);
+  const rows = new Uint16Array((x.length / C) * width);
+  x.forEach((value, i) => (rows[Math.floor(i / C) * width + (i % C)] = halfBits(value)));
+  return rows;
+}
+
+export function unpackRows(bytes: ArrayBuffer, C: number, dtype: 'f32' | 'f16'): Float32Array {
+  if (dtype === 'f32') return new Float32Array(bytes);
+  const width = C + (C % 2);
+  return Float32Array.from(
+    new Uint16Array(bytes).filter((_, i) => i % width < C),
+    halfToFloat,
+  );
+}
+
 /** Inputs for a member; the far ones are ±3e38 where no sum is taken and ±1e18 where one is. */
-export function normCases(id: NormId): NormCase[] {
+export function normCases(id: NormId, shapes: readonly (readonly [number, number])[] = SHAPES): NormCase[] {
   const next = gaussian(20261122);
   const far = normSpec(id).over === 'element' ? 3e38 : 1e18;
   const spread = [
     0, 1e-38, 1e-20, 1e-6, -1e-6, 1e-3, 0.1, 0.624, 0.626, 0.9, -1, 3, -5, 9.5, -45, 46, 89, -1e3, 1e15,
   ];
-  const cases = SHAPES.flatMap(([T, C]) => [
+  const cases = shapes.flatMap(([T, C]) => [
     filled('normal', T, C, next),
     filled('outlier of 1e3', T, C, (i) => (i % C === C - 1 ? 1e3 : next())),
     filled('outlier of 1e3 first', T, C, (i) => (i % C === 0 ? -1e3 : next())),
@@ -66,7 +118,8 @@ export function normCases(id: NormId): NormCase[] {
     filled('tiny', T, C, () => 1e-6 * next()),
     filled('zero', T, C, () => 0),
   ]);
-  return [...cases, filled('spread', 3, spread.length, (i) => spread[i % spread.length] ?? 0)];
+  const long = spread.length + 1; // a multiple of 4, so that every form takes it
+  return [...cases, filled('spread', 3, long, (i) => spread[i % long] ?? 2)];
 }
 
 /** Parameters [P by name] for a case: random gamma and beta, plausible scalars, measured statistics where the member takes them. */

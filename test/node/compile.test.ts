@@ -94,8 +94,8 @@ describe('joining', () => {
   test('libraries come first and once, then the files in their order', () => {
     expect(segments.map(({ file }) => file)).toEqual([
       'constants',
-      ...['run', 'pointwise', 'erf', 'gain'].map((lib) => `lib/${lib}.wgsl`),
-      ...['_io', 'derf', '_forward'].map((part) => `norm/${part}.wgsl`),
+      ...['single', 'run', 'pointwise', 'erf', 'gain', 'row'].map((lib) => `lib/${lib}.wgsl`),
+      ...['_f32', '_io', 'derf', '_reread', '_workgroup'].map((part) => `norm/${part}.wgsl`),
     ]);
   });
 
