@@ -1,20 +1,29 @@
 // normed: in = gamma * core(x) + beta: the norm of the rows, so that it needs no dispatch and no [T, C] of its own
-//   over:    ROWS tokens a workgroup, WG lanes a row. First the rows' statistics, by the member's own function, then
+//   over:    ROWS tokens a workgroup, TEAM lanes a row. First the rows' statistics, by the member's own function, then
 //            its core wherever x is read
 //   numeric: the norm's own, whatever the mean: nothing is deferred past the product, where (xW - mean colsum W)
 //            would cancel
+//   uses:    single, row_team
 //   cost:    every workgroup takes the statistics again; the core again in every ceil(N / outputs of a workgroup)
 @group(0) @binding(5) var<storage, read> theta: array<f32>; // [P] parameters of the member
 var<private> team: u32;
 var<workgroup> row_stat: array<vec3f, ROWS>;
 var<workgroup> staged: array<f32, ROWS * CHUNK>;
 
+fn chunk(row: u32, lane: u32, i: u32) -> Value {
+  return x[row * CELLS + i * TEAM + lane];
+}
+
+fn first(row: u32) -> f32 {
+  return x[row * CELLS];
+}
+
 // Before anything is read, by all lanes: the statistics of rows t0 and on, for members that look at rows.
 fn prepare(t0: u32, lane: u32) {
   if (!OVER_ROW) { return; }
-  team = lane / WG;
-  let stat = statistics(min(t0 + team, run.T - 1u), lane % WG);
-  if (lane % WG == 0u) { row_stat[team] = stat; }
+  team = lane / TEAM;
+  let stat = statistics(min(t0 + team, run.T - 1u), lane % TEAM);
+  if (lane % TEAM == 0u) { row_stat[team] = stat; }
   workgroupBarrier();
 }
 

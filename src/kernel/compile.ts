@@ -42,8 +42,6 @@ export type KernelSpec = {
   readonly files: readonly string[];
   readonly entry: string;
   readonly constants: Constants;
-  /** Libraries that stand in for others with the same functions: a kernel's own way of doing what a file asks for. */
-  readonly libraries?: Readonly<Record<string, string>>;
 };
 
 /** A kernel with the grid it wants for T rows. */
@@ -74,13 +72,10 @@ function constantLine(name: string, value: Constants[string]): string {
 type Joined = { code: string; segments: readonly { file: string; start: number }[] };
 
 /** The module text and where in it each file starts (0-based line). */
-export function joinSources({
-  files,
-  constants,
-  libraries: instead = {},
-}: Omit<KernelSpec, 'entry'>): Joined {
-  const named = files.flatMap((file) => usedLibraries(shaderSource(file)));
-  const libraries = [...new Set(named.map((lib) => `lib/${instead[lib] ?? lib}`))];
+export function joinSources({ files, constants }: Pick<KernelSpec, 'files' | 'constants'>): Joined {
+  const libraries = [
+    ...new Set(files.flatMap((file) => usedLibraries(shaderSource(file)).map((lib) => `lib/${lib}`))),
+  ];
   const extensions = new Set(
     [...libraries, ...files].flatMap((file) => neededExtensions(shaderSource(file))),
   );

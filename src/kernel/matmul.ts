@@ -3,7 +3,7 @@ import type { Machine } from '../gpu/device.ts';
 import { normSpec, thetaLayout } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import type { Constants, PlannedKernel } from './compile.ts';
-import { normConstants } from './norm.ts';
+import { memberConstants } from './norm.ts';
 
 /** How a matrix lies on the GPU: its stored width, and out × in with rows padded to an even length. */
 export type MatrixDtype = 'f16' | 'f32';
@@ -130,8 +130,10 @@ export function matmulKernel(
   const team = lanes / rows;
   const norm: Constants = prologue
     ? {
-        ...normConstants(prologue.norm, K, prologue.eps),
-        WG: team,
+        ...memberConstants(prologue.norm, K, prologue.eps),
+        CELLS: K,
+        TEAM: team,
+        CHUNKS: Math.ceil(K / team),
         SPAN: 2 ** Math.ceil(Math.log2(team) / 2),
         AFFINE: prologue.hasAffine,
         OVER_ROW: normSpec(prologue.norm).over === 'token',
@@ -147,7 +149,6 @@ export function matmulKernel(
     spec: {
       files,
       entry: 'forward',
-      libraries: { row: 'row_team' },
       constants: {
         LANES: lanes,
         ROWS: rows,

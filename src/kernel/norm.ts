@@ -35,7 +35,8 @@ function rowConstants(CELLS: number, TEAM: number, WG = TEAM): Constants {
 /** A square of lanes, for lib/row. */
 const squareLanes = (cells: number): number => (cells <= 512 ? 64 : 256);
 
-function memberConstants(id: NormId, C: number, eps: number): Constants {
+/** What a member file itself needs: sizes, eps, and one offset into theta a parameter. */
+export function memberConstants(id: NormId, C: number, eps: number): Constants {
   const { offsets } = thetaLayout(id, C);
   return {
     C,
