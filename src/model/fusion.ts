@@ -16,9 +16,14 @@ export type Fusion = {
   readonly fold: boolean;
   /** The norm is taken where the Linear reads x: its dispatch is gone, and 2TC values less cross memory. */
   readonly prologue: boolean;
+  /**
+   * The Linear before writes its product aside and the norm adds it to x. Against the Linear's own epilogue, which
+   * adds where it writes, that is TC more values moved and no dispatch less: there to be measured.
+   */
+  readonly residual: boolean;
 };
 
-export const NO_FUSION: Fusion = { fold: false, prologue: false };
+export const NO_FUSION: Fusion = { fold: false, prologue: false, residual: false };
 
 /**
  * Decode on a GPU is bound by dispatches and by reading matrices: a norm costs a dispatch and next to no bytes.
@@ -29,6 +34,7 @@ export const NO_FUSION: Fusion = { fold: false, prologue: false };
 export const defaultFusion = (kind: 'prefill' | 'decode', isSoftware: boolean): Fusion => ({
   fold: false,
   prologue: kind === 'decode' && !isSoftware,
+  residual: false,
 });
 
 /** A norm that was described and not yet sent: from[T, C] → to[T, C]. */

@@ -15,43 +15,22 @@ import type { AttentionStep, Composer, EmbedStep, LinearStep, NormStep } from '.
 import { composeGpt } from './families/gpt.ts';
 import { defaultFusion, foldLinear, NO_FUSION, WaitingNorms, withoutAffine } from './fusion.ts';
 import type { Fusion, WaitingNorm } from './fusion.ts';
+import type { Mode, Op, OpKind } from './op.ts';
 import { resolveTheta } from './plan.ts';
 import type { Plan, Site, Theta } from './plan.ts';
 import { sitesOf } from './weights.ts';
 import type { Workspace } from './workspace.ts';
 import type { Weights } from './weights.ts';
 
-export const OP_KINDS = ['embed', 'norm', 'matmul', 'attention', 'probe'] as const;
-export type OpKind = (typeof OP_KINDS)[number];
+export { OP_KINDS } from './op.ts';
+export type { Mode, Op, OpKind } from './op.ts';
 
-type Workgroups = readonly [number, number?, number?];
-
-/** One dispatch. Counts of bytes and FLOPs are the least an implementation must move and do for T tokens. */
-export type Op = {
-  readonly label: string;
-  readonly kind: OpKind;
-  readonly site: string | null;
-  readonly block: number | null;
-  readonly workgroups: (T: number) => Workgroups;
-  readonly bytes: (T: number, past: number) => number;
-  readonly flops: (T: number, past: number) => number;
-  /** What a matmul computes, for the tuner. */
-  readonly product?: Product | undefined;
-};
 /** Where a site's input and output lie right after its operation. */
 type Tap = { readonly site: string; readonly x: GpuBuffer; readonly y: GpuBuffer };
 type CompiledOp = Op & {
   readonly kernel: Kernel;
   readonly groups: readonly GPUBindGroup[];
   readonly tap: Tap | null;
-};
-
-/** `prefill` runs any number of tokens from an empty or filled cache; `decode` is tuned for one. */
-export type Mode = {
-  readonly kind: 'prefill' | 'decode';
-  readonly hasProbes: boolean;
-  /** Without probes; `defaultFusion` where it is not given. */
-  readonly fusion?: Fusion;
 };
 
 type PendingOp = Op & {
@@ -76,6 +55,9 @@ class Builder implements Composer {
   readonly #tuning: Tuning | null;
   readonly #fusion: Fusion;
   readonly #norms = new WaitingNorms((norm) => this.#sendNorm(norm));
+  /** The last Linear that added to an activation, and how to send it again as one that writes elsewhere. */
+  #added: { readonly to: string; readonly ops: number; readonly sendTo: (name: string) => void } | null =
+    null;
   /** The matrix that tokens are looked up in. */
   #table = '';
 
@@ -146,18 +128,28 @@ class Builder implements Composer {
         flops: (T) => 8 * T * C,
       });
     }
-    const shape = { C, eps, dtype: 'f32', form: 'tuned', hasResidual: false } as const;
+    const hasResidual = this.#fusion.residual && !theta.isMeasured && this.#putAside(from);
+    const shape = { C, eps, dtype: 'f32', form: 'tuned', hasResidual } as const;
     const { spec, workgroups } = normKernel(theta.norm, shape, this.#gpu.machine);
     this.#push(siteId, 'norm', spec, {
       site: siteId,
       block,
       ...(theta === this.thetas.get(siteId) ? { tap: { site: siteId, x, y: buffers.y } } : {}),
-      buffers,
+      buffers: hasResidual ? { ...buffers, delta: this.#space.activation('delta', C) } : buffers,
       workgroups,
       bytes: (T) => normBytes(theta.norm, shape, T),
       flops: (T) => 8 * T * C,
     });
     if (this.#mode.hasProbes) this.#probe(siteId, theta, buffers);
+  }
+
+  /** Has the operation just before, if it adds to `name`, write to delta instead. False if it does not add. */
+  #putAside(name: string): boolean {
+    const added = this.#added;
+    if (added?.to !== name || added.ops !== this.ops.length) return false;
+    this.ops.pop();
+    added.sendTo('delta');
+    return true;
   }
 
   #probe(siteId: string, theta: Theta, buffers: Readonly<Record<string, GpuBuffer>>): void {
@@ -208,25 +200,32 @@ class Builder implements Composer {
     this.#norms.write(to);
     const product: Product = { ...full, tokens: this.#mode.kind === 'decode' ? 'one' : 'many' };
     const id = chooseMatmul(product, this.#gpu, this.#tuning, isFused);
-    const { spec, workgroups } = matmulKernel(id, full, this.#gpu.machine, prologue);
     const x = this.#space.activation(isFused ? norm.from : from, full.K);
     const theta = isFused ? this.#gpu.upload(`${norm.siteId}.theta`, 'parameters', norm.theta.values) : null;
     if (theta) this.owned.push(theta);
-    this.#push(label, 'matmul', spec, {
-      ...(isFused ? { site: norm.siteId } : {}),
-      product,
-      buffers: {
-        x,
-        x4: x,
-        w: folded?.matrix ?? buffer,
-        bias: folded?.bias ?? (full.hasBias ? this.#weights.vector(`${label}.bias`) : this.#space.one),
-        y: this.#space.activation(to, full.N),
-        ...(theta ? { theta } : {}),
-      },
-      workgroups,
-      bytes: (T) => matmulBytes(full, T, prologue),
-      flops: (T) => 2 * T * full.N * full.K + (prologue ? 8 * T * full.K : 0),
-    });
+    const { block } = this;
+    const send = (target: string, as: MatmulShape): void => {
+      const { spec, workgroups } = matmulKernel(id, as, this.#gpu.machine, prologue);
+      this.#push(label, 'matmul', spec, {
+        ...(isFused ? { site: norm.siteId } : {}),
+        block,
+        product,
+        buffers: {
+          x,
+          x4: x,
+          w: folded?.matrix ?? buffer,
+          bias: folded?.bias ?? (as.hasBias ? this.#weights.vector(`${label}.bias`) : this.#space.one),
+          y: this.#space.activation(target, as.N),
+          ...(theta ? { theta } : {}),
+        },
+        workgroups,
+        bytes: (T) => matmulBytes(as, T, prologue),
+        flops: (T) => 2 * T * as.N * as.K + (prologue ? 8 * T * as.K : 0),
+      });
+    };
+    send(to, full);
+    const sendTo = (target: string): void => send(target, { ...full, isAdded: false });
+    if (full.isAdded) this.#added = { to, ops: this.ops.length, sendTo };
   }
 
   /** from[T, 3C] → to[T, C], causal, over the layer's cache. */

@@ -26,9 +26,10 @@ const library = new Library(new URL('/models/', location.href));
 const MODEL = 'fairy-tale-gpt';
 const TOKENS = [5, 300, 17, 2000, 64, 64, 901, 3, 1200, 77, 8, 450, 99];
 const FUSIONS: readonly Fusion[] = [
-  { fold: true, prologue: false },
-  { fold: false, prologue: true },
-  { fold: true, prologue: true },
+  { ...NO_FUSION, fold: true },
+  { ...NO_FUSION, prologue: true },
+  { ...NO_FUSION, residual: true },
+  { fold: true, prologue: true, residual: true },
 ];
 
 let gpu: Gpu;
@@ -137,16 +138,23 @@ describe('fusion', () => {
     const mode = { kind: 'prefill', hasProbes: false } as const;
     const plain = await counts({ ...mode, fusion: NO_FUSION });
     expect(plain.norms).toBe(sites);
-    const fused = await counts({ ...mode, fusion: { fold: false, prologue: true } });
+    const fused = await counts({ ...mode, fusion: { ...NO_FUSION, prologue: true } });
     expect(fused).toEqual({ ops: plain.ops - sites, norms: 0, bytes: plain.bytes - sites * 2 * T * C * 4 });
-    const folded = await counts({ ...mode, fusion: { fold: true, prologue: false } });
+    const folded = await counts({ ...mode, fusion: { ...NO_FUSION, fold: true } });
     expect([folded.ops, folded.norms]).toEqual([plain.ops, sites]);
     // The folded copies are f32 where the matrices are f16: qkv, fc and head, and the head's own bias.
     const { n_layer: L, vocab_size: V } = bench.checkpoint.config;
     expect(folded.bytes - plain.bytes).toBe((L * 7 * C + V) * C * 2 + 4 * V);
-    const both = await counts({ ...mode, fusion: { fold: true, prologue: true } });
+    const both = await counts({ ...mode, fusion: { ...NO_FUSION, fold: true, prologue: true } });
     expect(both.bytes).toBe(folded.bytes - sites * (2 * T * C + 2 * C) * 4);
-    const probed = await counts({ ...mode, hasProbes: true, fusion: { fold: true, prologue: true } });
+    const aside = await counts({ ...mode, fusion: { ...NO_FUSION, residual: true } });
+    // Every site but the first has a Linear before it.
+    expect(aside).toEqual({ ...plain, bytes: plain.bytes + (sites - 1) * T * C * 4 });
+    const probed = await counts({
+      ...mode,
+      hasProbes: true,
+      fusion: { ...NO_FUSION, fold: true, prologue: true },
+    });
     expect(probed.norms).toBe(sites);
     expect(await counts(mode)).toEqual(plain);
     const isGpu = !gpu.adapter.isFallback;
@@ -162,7 +170,10 @@ describe('fusion', () => {
       const mode = { kind: 'prefill', hasProbes: false } as const;
       using plain = await bench.build(plan, { ...mode, fusion: NO_FUSION });
       if (plain.isCausal) continue;
-      using fused = await bench.build(plan, { ...mode, fusion: { fold: true, prologue: true } });
+      using fused = await bench.build(plan, {
+        ...mode,
+        fusion: { ...NO_FUSION, fold: true, prologue: true },
+      });
       expect(fused.ops.map(({ label }) => label)).toEqual(plain.ops.map(({ label }) => label));
       seen += 1;
     }
@@ -178,7 +189,10 @@ describe('fusion', () => {
     gpu.resetPeak();
     const weightsBefore = gpu.memory().peakBytesByPurpose.weights;
     {
-      using _program = await bench.build(plan, { ...mode, fusion: { fold: true, prologue: true } });
+      using _program = await bench.build(plan, {
+        ...mode,
+        fusion: { ...NO_FUSION, fold: true, prologue: true },
+      });
       const { n_layer: L, n_embd: C, vocab_size: V } = bench.checkpoint.config;
       const folded = 4 * (L * 7 * C + V) * (C + 1);
       expect(gpu.memory().peakBytesByPurpose.weights - weightsBefore).toBe(folded);
@@ -201,7 +215,7 @@ describe('fusion', () => {
           for (const dtype of ['f16', 'f32'] as const) choices[productKey({ ...product, dtype })] = id;
     }
     const tuning = { adapter: adapterName(gpu.adapter), sources: matmulSources(), choices };
-    for (const fusion of [NO_FUSION, { fold: true, prologue: true }])
+    for (const fusion of [NO_FUSION, { ...NO_FUSION, fold: true, prologue: true }])
       expectClose(await bench.both(plan, fusion, tuning), want, nameOf(fusion));
   });
 });
