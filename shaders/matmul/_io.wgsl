@@ -1,7 +1,8 @@
-// The matmul family's one signature: y[t, n] = epilogue(sum over k of x[t, k] w[n, k] + bias[n]).
-// Weights are out × in; lib/weight_* binds them. The host adds: K inputs, N outputs, PAIRS = ceil(K/2) a row of w,
-// BIAS (there is one), GELU (tanh form, Hendrycks & Gimpel 2016, arXiv:1606.08415), ADD (y is the residual stream
-// and is added to).
+// The matmul family's one signature: y[t, n] = epilogue(sum over k of in[t, k] w[n, k] + bias[n]), where `in` is x
+// (_as_is) or a norm of it (_normed). Weights are out × in; lib/weight_* binds them, in pairs or in quads of K; x is
+// read in quads by _x_quads, or by _x_ragged where K is no multiple of 4. The host adds: LANES a workgroup, ROWS
+// tokens a workgroup, K inputs, N outputs, PAIRS = ceil(K/2) and QUADS = ceil(K/4) a row, BIAS (there is one), GELU
+// (tanh form, Hendrycks & Gimpel 2016, arXiv:1606.08415), ADD (y is the residual stream and is added to).
 //   uses:    run, tanh
 @group(0) @binding(0) var<storage, read> x: array<f32>;        // [T, K]
 @group(0) @binding(2) var<storage, read> bias: array<f32>;     // [N], unread without BIAS

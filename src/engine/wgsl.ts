@@ -9,6 +9,8 @@ import type { GpuHost } from '../gpu/device.ts';
 import { countsBytes, statsBytes, unpackStats } from '../kernel/probe.ts';
 import { splitWeightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
+import type { Tuning } from '../kernel/tune.ts';
+import { NO_FUSION } from '../model/fusion.ts';
 import type { Plan } from '../model/plan.ts';
 import { Program } from '../model/program.ts';
 import type { Mode } from '../model/program.ts';
@@ -32,6 +34,8 @@ import type { Comparison, Contest, Engine, Environment, Generation, Loaded, Run 
 const AHEAD = 4;
 
 export class WgslEngine implements Engine {
+  /** Choices of kernels that a tuner made before; the caller keeps them. One of another adapter is not used. */
+  tuning: Tuning | null = null;
   readonly #library: Library;
   readonly #host: GpuHost | undefined;
   #session: Promise<Session> | undefined;
@@ -234,6 +238,7 @@ export class WgslEngine implements Engine {
       using program = await this.#program(await this.#open(), plan, checkpoint, {
         kind: 'prefill',
         hasProbes: false,
+        fusion: NO_FUSION,
       });
       return await program.capture(tokens);
     });
@@ -379,7 +384,8 @@ export class WgslEngine implements Engine {
 
   #program(session: Session, plan: Plan, checkpoint: Checkpoint, mode: Mode): Promise<Program> {
     const weights = this.#onDevice(session, plan.weights, checkpoint);
-    return Program.build(session.gpu, session.compiler, weights, session.space(checkpoint), plan, mode);
+    const { gpu, compiler } = session;
+    return Program.build(gpu, compiler, weights, session.space(checkpoint), plan, mode, this.tuning);
   }
 }
 

@@ -38,7 +38,8 @@ function squareConstants(cells: number): Constants {
   return { ...rowConstants(cells, SPAN ** 2), SPAN };
 }
 
-function memberConstants(id: NormId, C: number, eps: number): Constants {
+/** What a member file itself needs: sizes, eps, and one offset into theta a parameter. */
+export function memberConstants(id: NormId, C: number, eps: number): Constants {
   const { offsets } = thetaLayout(id, C);
   return {
     C,

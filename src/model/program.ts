@@ -2,256 +2,24 @@
 // operation, counting dispatches and showing the WGSL behind a number all read that list.
 import type { GpuClock } from '../gpu/clock.ts';
 import type { Gpu, GpuBuffer } from '../gpu/device.ts';
-import {
-  attentionVariant,
-  causalAttention,
-  partsBytes,
-  rotate,
-  rotateWorkgroups,
-} from '../kernel/attention.ts';
-import type { Compiler, Kernel, KernelSpec } from '../kernel/compile.ts';
-import { gather, gatherWorkgroups } from '../kernel/embed.ts';
-import { matmul, matmulBytes, matmulWorkgroups } from '../kernel/matmul.ts';
-import type { MatmulShape } from '../kernel/matmul.ts';
-import { drawKernels, finalistsBytes } from '../kernel/sample.ts';
-import type { DrawForm } from '../kernel/sample.ts';
-import { COLUMN_LANES, columnStatistics, normBytes, normKernel } from '../kernel/norm.ts';
-import { countsBytes, histogramProbe, statsBytes, tokenProbe } from '../kernel/probe.ts';
-import { drawTableBytes } from './sample.ts';
-import type { AttentionStep, Composer, EmbedStep, LinearStep, NormStep } from './compose.ts';
+import type { Compiler, Kernel } from '../kernel/compile.ts';
+import type { Tuning } from '../kernel/tune.ts';
 import { composeGpt } from './families/gpt.ts';
-import { resolveTheta } from './plan.ts';
-import type { Plan, Site, Theta } from './plan.ts';
-import { sitesOf } from './weights.ts';
+import type { Mode, Op } from './op.ts';
+import type { Plan, Theta } from './plan.ts';
 import type { Workspace } from './workspace.ts';
 import type { Weights } from './weights.ts';
+import { Builder } from './builder.ts';
+import type { Tap } from './builder.ts';
 
-export const OP_KINDS = ['embed', 'norm', 'matmul', 'attention', 'probe', 'sample'] as const;
-export type OpKind = (typeof OP_KINDS)[number];
+export { OP_KINDS } from './op.ts';
+export type { Mode, Op, OpKind } from './op.ts';
 
-type Workgroups = readonly [number, number?, number?];
-
-/** One dispatch. Counts of bytes and FLOPs are the least an implementation must move and do for T tokens. */
-export type Op = {
-  readonly label: string;
-  readonly kind: OpKind;
-  readonly site: string | null;
-  readonly block: number | null;
-  readonly workgroups: (T: number, past: number) => Workgroups;
-  readonly bytes: (T: number, past: number) => number;
-  readonly flops: (T: number, past: number) => number;
-};
-/** Where a site's input and output lie right after its operation. */
-type Tap = { readonly site: string; readonly x: GpuBuffer; readonly y: GpuBuffer };
 type CompiledOp = Op & {
   readonly kernel: Kernel;
   readonly groups: readonly GPUBindGroup[];
   readonly tap: Tap | null;
 };
-
-/** `prefill` runs any number of tokens from an empty or filled cache; `decode` is tuned for one. */
-export type Mode = {
-  readonly kind: 'prefill' | 'decode';
-  readonly hasProbes: boolean;
-  /** The next token is drawn too, into the token buffer, where the next forward finds it. */
-  readonly draw?: DrawForm;
-};
-
-type PendingOp = Op & {
-  readonly spec: KernelSpec;
-  readonly buffers: Readonly<Record<string, GpuBuffer>>;
-  readonly tap: Tap | null;
-};
-
-/** Makes dispatches of a family's description. */
-class Builder implements Composer {
-  readonly ops: PendingOp[] = [];
-  readonly thetas = new Map<string, Theta>();
-  readonly owned: GpuBuffer[] = [];
-  /** Layer that the next operations belong to. */
-  block: number | null = null;
-  readonly #gpu: Gpu;
-  readonly #weights: Weights;
-  readonly #space: Workspace;
-  readonly #plan: Plan;
-  readonly #mode: Mode;
-  readonly #sites: readonly Site[];
-
-  constructor(gpu: Gpu, weights: Weights, space: Workspace, plan: Plan, mode: Mode) {
-    this.#gpu = gpu;
-    this.#weights = weights;
-    this.#space = space;
-    this.#plan = plan;
-    this.#mode = mode;
-    this.#sites = sitesOf(weights.checkpoint.config);
-  }
-
-  get #config(): Weights['checkpoint']['config'] {
-    return this.#weights.checkpoint.config;
-  }
-
-  /** tokens[T] → to[T, C]. */
-  embed(label: string, { table, positions, scale, to }: EmbedStep): void {
-    const C = this.#config.n_embd;
-    const { buffer, dtype } = this.#weights.matrix(table);
-    this.#push(label, 'embed', gather(C, dtype, positions !== undefined), {
-      buffers: {
-        tokens: this.#space.activation('tokens', 1),
-        w: buffer,
-        wpe: positions ? this.#weights.matrix(positions).buffer : this.#space.one,
-        scale: scale ? this.#weights.vector(scale) : this.#space.one,
-        y: this.#space.activation(to, C),
-      },
-      workgroups: (T) => gatherWorkgroups(C, T),
-      bytes: (T) => T * C * ((dtype === 'f16' ? 2 : 4) + 4),
-      flops: (T) => T * C,
-    });
-  }
-
-  /** from[T, C] → to[T, C] by the plan's member at this site, and its probes where the mode has them. */
-  norm(siteId: string, { from, to }: NormStep): void {
-    const { n_embd: C, norm_eps: eps } = this.#config;
-    const sitePlan = this.#plan.sites[siteId];
-    if (!sitePlan)
-      throw new RangeError(`Cannot build the program: the plan says nothing of site "${siteId}"`);
-    const theta = resolveTheta(sitePlan, C, (tensor) => this.#weights.values(`${siteId}.${tensor}`));
-    this.thetas.set(siteId, theta);
-    const thetaBuffer = this.#gpu.upload(`${siteId}.theta`, 'parameters', theta.values);
-    this.owned.push(thetaBuffer);
-    const x = this.#space.activation(from, C);
-    const buffers = { x, theta: thetaBuffer, y: this.#space.activation(to, C) };
-    if (theta.isMeasured) {
-      this.#push(`${siteId}.columns`, 'norm', columnStatistics(theta.norm, C), {
-        site: siteId,
-        buffers: { x, theta: thetaBuffer },
-        workgroups: () => [Math.ceil(C / COLUMN_LANES)],
-        bytes: (T) => (T * C + 3 * C) * 4,
-        flops: (T) => 8 * T * C,
-      });
-    }
-    const shape = { C, eps, dtype: 'f32', form: 'tuned', hasResidual: false } as const;
-    const { spec, workgroups } = normKernel(theta.norm, shape, this.#gpu.machine);
-    this.#push(siteId, 'norm', spec, {
-      site: siteId,
-      tap: { site: siteId, x, y: buffers.y },
-      buffers,
-      workgroups,
-      bytes: (T) => normBytes(theta.norm, shape, T),
-      flops: (T) => 8 * T * C,
-    });
-    if (this.#mode.hasProbes) this.#probe(siteId, theta, buffers);
-  }
-
-  #probe(siteId: string, theta: Theta, buffers: Readonly<Record<string, GpuBuffer>>): void {
-    const { n_embd: C, norm_eps: eps } = this.#config;
-    const index = this.#sites.findIndex((site) => site.id === siteId);
-    const { rows } = this.#space;
-    const probeBuffers = {
-      ...buffers,
-      token_stats: this.#space.probes('token_stats', statsBytes(this.#sites.length, rows)),
-      counts: this.#space.probes('counts', countsBytes(this.#sites.length)),
-      site: this.#space.site(index),
-    };
-    for (const [suffix, spec] of [
-      ['token', tokenProbe(theta.norm, C, eps, rows)],
-      ['histogram', histogramProbe(theta.norm, C, eps, rows)],
-    ] as const) {
-      this.#push(`${siteId}.${suffix}`, 'probe', spec, {
-        site: siteId,
-        buffers: probeBuffers,
-        workgroups: (T) => [T],
-        bytes: (T) => 2 * T * C * 4,
-        flops: (T) => 20 * T * C,
-      });
-    }
-  }
-
-  /** from[T, K] → to[T, N]: to = gelu?(from · wᵀ + b), or added to what is there. */
-  linear(label: string, shape: LinearStep): void {
-    const { from, to, ...rest } = shape;
-    const { buffer, dtype } = this.#weights.matrix(`${label}.weight`);
-    const full: MatmulShape = { ...rest, dtype };
-    const variant = this.#mode.kind === 'decode' ? 'plain' : 'blocked';
-    this.#push(label, 'matmul', matmul(variant, full), {
-      buffers: {
-        x: this.#space.activation(from, full.K),
-        w: buffer,
-        bias: full.hasBias ? this.#weights.vector(`${label}.bias`) : this.#space.one,
-        y: this.#space.activation(to, full.N),
-      },
-      workgroups: (T) => matmulWorkgroups(variant, full.N, T),
-      bytes: (T) => matmulBytes(full, T),
-      flops: (T) => 2 * T * full.N * full.K,
-    });
-  }
-
-  /** from[T, 3C] → to[T, C], causal, over the layer's cache. */
-  attention(label: string, { layer, from, to }: AttentionStep): void {
-    const { n_embd: C, n_head: H, position_embedding, rope_theta } = this.#config;
-    const shape = { C, H, context: this.#space.rows };
-    const qkv = this.#space.activation(from, 3 * C);
-    const cache = this.#space.cache(layer, C);
-    const isRotary = position_embedding === 'rope';
-    this.#push(`${label}.rotate`, 'attention', rotate(shape, isRotary), {
-      buffers: { qkv, turn: this.#space.rotary(C / H, rope_theta), cache },
-      workgroups: (T) => rotateWorkgroups(shape, T),
-      bytes: (T) => 7 * T * C * 4,
-      flops: (T) => 6 * T * C,
-    });
-    const variant = attentionVariant(this.#mode.kind, shape, this.#gpu.adapter.isFallback);
-    const parts = variant === 'slices' ? this.#space.scratch('parts', partsBytes(shape)) : this.#space.one;
-    causalAttention(variant, shape).forEach(({ spec, workgroups }, round) =>
-      this.#push(round === 0 ? label : `${label}.join`, 'attention', spec, {
-        buffers: { qkv, cache, parts, y: this.#space.activation(to, C) },
-        workgroups,
-        bytes: (T, past) => (round === 0 ? (2 * T + 2 * (past + T)) * C * 4 : 0),
-        flops: (T, past) => (round === 0 ? 4 * C * T * (past + (T + 1) / 2) : 0),
-      }),
-    );
-  }
-
-  /** logits[T, V] → tokens[past + T]. */
-  draw(form: DrawForm): void {
-    const { vocab_size: V } = this.#config;
-    const { rows } = this.#space;
-    drawKernels(form, V, this.#gpu.adapter.isFallback).forEach(({ spec, workgroups }, round) =>
-      this.#push(`draw.${round}`, 'sample', spec, {
-        buffers: {
-          logits: this.#space.activation('logits', V),
-          draws: this.#space.scratch('draws', drawTableBytes(rows)),
-          finalists: this.#space.scratch('finalists', finalistsBytes(V)),
-          tokens: this.#space.activation('tokens', 1),
-        },
-        workgroups,
-        bytes: () => (round === 0 ? 4 * V : 4),
-        flops: () => (round === 0 ? V : 0),
-      }),
-    );
-  }
-
-  #push(
-    label: string,
-    kind: OpKind,
-    spec: KernelSpec,
-    rest: Pick<Op, 'workgroups' | 'bytes' | 'flops'> & {
-      site?: string;
-      tap?: Tap;
-      buffers: Readonly<Record<string, GpuBuffer>>;
-    },
-  ): void {
-    const { site = null, tap = null, buffers, ...counts } = rest;
-    this.ops.push({
-      label,
-      kind,
-      site,
-      block: this.block,
-      tap,
-      spec,
-      buffers: { ...buffers, run: this.#space.run },
-      ...counts,
-    });
-  }
-}
 
 export class Program implements Disposable {
   readonly plan: Plan;
@@ -292,11 +60,12 @@ export class Program implements Disposable {
     space: Workspace,
     plan: Plan,
     mode: Mode,
+    tuning: Tuning | null = null,
   ): Promise<Program> {
-    const builder = new Builder(gpu, weights, space, plan, mode);
-    composeGpt(weights.checkpoint.config, builder);
-    if (mode.draw) builder.draw(mode.draw);
+    const builder = new Builder(gpu, weights, space, plan, mode, tuning);
     try {
+      composeGpt(weights.checkpoint.config, builder);
+      if (mode.draw) builder.draw(mode.draw);
       const ops = await Promise.all(
         builder.ops.map(async ({ spec, buffers, ...op }): Promise<CompiledOp> => {
           const kernel = await compiler.kernel(spec);
@@ -361,7 +130,7 @@ export class Program implements Disposable {
 
   /**
    * One forward that keeps the input and the output of every site: [T, C] each. For comparing engines, not for
-   * timing: the pass is broken at every site.
+   * timing: the pass is broken at every site. Sites that are fused are not in it.
    */
   async capture(
     tokens: ArrayLike<number>,

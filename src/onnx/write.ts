@@ -7,6 +7,8 @@ import { composeGpt } from '../model/families/gpt.ts';
 import { planSource, resolveTheta } from '../model/plan.ts';
 import type { Plan } from '../model/plan.ts';
 import type { Checkpoint } from '../model/weights.ts';
+import { foldAffine } from '../norm/fold.ts';
+import type { Affine } from '../norm/fold.ts';
 import { normSpec, thetaLayout } from '../norm/registry.ts';
 import { OnnxGraph } from './graph.ts';
 import type { Dim } from './graph.ts';
@@ -34,8 +36,6 @@ export type OnnxOptions = {
 export const opsetOf = ({ isForJsep }: Pick<OnnxOptions, 'isForJsep'>): number =>
   isForJsep ? JSEP_OPSET : OPSET;
 
-type Fold = { readonly gamma: Float32Array; readonly beta: Float32Array };
-
 class OnnxComposer implements Composer {
   readonly graph = new OnnxGraph();
   block: number | null = null;
@@ -44,7 +44,7 @@ class OnnxComposer implements Composer {
   readonly #options: OnnxOptions;
   /** The name under which each of the family's tensors stands in the graph now. */
   readonly #values = new Map<string, string>();
-  readonly #folds = new Map<string, Fold>();
+  readonly #folds = new Map<string, Affine>();
   readonly #dims: { readonly batch: Dim; readonly tokens: Dim; readonly past: Dim; readonly total: Dim };
   readonly #mask: string;
   readonly #position: string;
@@ -188,7 +188,6 @@ class OnnxComposer implements Composer {
     let product: string;
     let bias = hasBias ? this.#floats(`${label}.bias`) : undefined;
     if (fold) {
-      // (γ ⊙ t + β) Wᵀ + b = t (W diag γ)ᵀ + (W β + b)
       const { matrix, shift } = foldAffine(this.#floats(name), fold, N, K);
       product = op('MatMul', [x, this.#matrix(`${name}.folded`, [K, N], transposed(matrix, N, K), true)]);
       bias = shift.map((value, n) => value + (bias?.[n] ?? 0));
@@ -288,22 +287,6 @@ function transposed(matrix: Float32Array, N: number, K: number): Float32Array {
   const turned = new Float32Array(N * K);
   for (let n = 0; n < N; n++) for (let k = 0; k < K; k++) turned[k * N + n] = matrix[n * K + k] ?? 0;
   return turned;
-}
-
-/** W diag(γ) [N, K] and W β [N], summed in float64. */
-function foldAffine(
-  matrix: Float32Array,
-  { gamma, beta }: Fold,
-  N: number,
-  K: number,
-): { matrix: Float32Array; shift: Float32Array } {
-  const shift = new Float32Array(N);
-  for (let n = 0; n < N; n++) {
-    let sum = 0;
-    for (let k = 0; k < K; k++) sum += (matrix[n * K + k] ?? 0) * (beta[k] ?? 0);
-    shift[n] = sum;
-  }
-  return { matrix: matrix.map((value, i) => value * (gamma[i % K] ?? 0)), shift };
 }
 
 export type OnnxAbout = {

@@ -11,7 +11,7 @@ import {
 } from '../../src/kernel/compile.ts';
 import type { KernelSpec } from '../../src/kernel/compile.ts';
 import { gather } from '../../src/kernel/embed.ts';
-import { matmul } from '../../src/kernel/matmul.ts';
+import { matmulKernel } from '../../src/kernel/matmul.ts';
 import { columnStatistics, normKernel } from '../../src/kernel/norm.ts';
 import { histogramProbe, tokenProbe } from '../../src/kernel/probe.ts';
 import { drawKernels } from '../../src/kernel/sample.ts';
@@ -59,8 +59,17 @@ test.each<[string, KernelSpec, string[]]>([
     attend('slices'),
     [...ATTENTION.slice(0, 2), '0.2 storage y', '0.3 storage parts', '0.4 uniform run'],
   ],
-  ['plain f16', matmul('plain', { N: 4, K: 3, dtype: 'f16' }), MATMUL],
-  ['blocked f32', matmul('blocked', { N: 4, K: 3, dtype: 'f32' }), MATMUL],
+  ['plain f16', matmulKernel('plain', { N: 4, K: 3, dtype: 'f16' }, MACHINE).spec, MATMUL],
+  ['gemv f32, odd K', matmulKernel('gemv 64', { N: 4, K: 3, dtype: 'f32' }, MACHINE).spec, MATMUL],
+  [
+    'tiled f32 with a norm',
+    matmulKernel('tiled 32x32', { N: 4, K: 8, dtype: 'f32' }, MACHINE, {
+      norm: 'layernorm',
+      eps: 1e-5,
+      hasAffine: true,
+    }).spec,
+    [...MATMUL, '0.5 read-only-storage theta', '0.6 read-only-storage x4'],
+  ],
   [
     'rotate',
     rotate(HEADS, true),
