@@ -99,6 +99,10 @@ def split(all_tales: list[str]) -> tuple[list[str], list[str]]:
     )
 
 
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
 def corpus_files(train: str, validation: str) -> dict[str, bytes]:
     """The four files of a corpus by name, from its two texts."""
     tokenizer = Tokenizer()
@@ -126,7 +130,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for name, data in corpus_files(SEPARATOR.join(train), SEPARATOR.join(validation)).items():
         (args.out / name).write_bytes(data)
-        same = hashlib.sha256(data).hexdigest() == SHA256[name]
+        same = sha256(data) == SHA256[name]
         print(f"{name}: {len(data)} bytes, {'the same as' if same else 'NOT the same as'} the twins were trained on")
 
 

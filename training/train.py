@@ -9,7 +9,8 @@ initialized and batches are drawn is part of the recipe: every draw moves the ra
 import json
 import math
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +153,7 @@ class Gpt(nn.Module):
     def __init__(self, norm: str, recipe: Recipe):
         super().__init__()
         self.norm = NORMS[norm]
-        make_norm = lambda: self.norm(recipe.alpha0)
+        make_norm = partial(self.norm, recipe.alpha0)
         self.wte = nn.Embedding(VOCABULARY, WIDTH)
         self.h = nn.ModuleList([Block(make_norm) for _ in range(LAYERS)])
         self.ln_f = make_norm()
@@ -256,12 +257,9 @@ class Run:
             group["lr"] = learning_rate(self.recipe, step)
         inputs, targets = batch(train, self.generator, self.recipe.bs)
         is_logged = step % LOG_EVERY == 0 or step == last
-        if is_logged:
-            with sigmas_of(self.model) as sigmas, torch.autocast("cpu", dtype=torch.bfloat16):
-                loss = self.model.loss(inputs, targets)
-        else:
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                loss = self.model.loss(inputs, targets)
+        watch = sigmas_of(self.model) if is_logged else nullcontext()
+        with watch as sigmas, torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = self.model.loss(inputs, targets)
         loss.backward()
         gradient_norm = nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
         self.optimizer.step()
