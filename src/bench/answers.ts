@@ -186,7 +186,7 @@ function dispatch(report: BenchReport): Answer {
   const isSupported = fusions.some(({ ci }) => ci && (ci[0] > 0 || ci[1] < 0));
   const missing = fusions.length
     ? ''
-    : ' This is what an empty dispatch takes; what fusing a norm really saves needs the suite of whole models, separate and fused.';
+    : ' This is what an empty dispatch takes; what fusing a norm really saves needs the suite of whole models, separate and with a norm in the prologue.';
   return {
     id: 'dispatch',
     question,

@@ -4,8 +4,10 @@ import type { GpuClock } from '../gpu/clock.ts';
 import { PURPOSES } from '../gpu/device.ts';
 import { Batcher } from '../kernel/batch.ts';
 import type { Dispatch } from '../kernel/batch.ts';
+import type { Tuning } from '../kernel/tune.ts';
 import { splitWeightsId } from '../model/catalog.ts';
 import type { Plan } from '../model/plan.ts';
+import { NO_FUSION } from '../model/fusion.ts';
 import { Program } from '../model/program.ts';
 import type { Mode } from '../model/program.ts';
 import { sitesOf, Weights } from '../model/weights.ts';
@@ -26,6 +28,8 @@ export type Models = {
   readonly checkpoint: (weights: string) => Promise<Checkpoint>;
   readonly weights: (id: string, checkpoint: Checkpoint) => Weights;
   readonly space: (checkpoint: Checkpoint) => Workspace;
+  /** Which kernel computes which product, where that was measured. */
+  readonly tuning: Tuning | null;
   /** With room for every operation; null without stamps. */
   readonly opClock: GpuClock | null;
 };
@@ -49,14 +53,14 @@ export function entryPlan({ weights, norm }: ModelEntry, { config }: Checkpoint)
 function candidate({ weights, norm }: ModelEntry, fusion: Fusion): Candidate {
   const trained = splitWeightsId(weights).norm;
   const how = trained === norm ? 'twin' : `raw on ${normSpec(trained).label}`;
-  const suffix = fusion === 'fused' ? ' · fused' : '';
+  const isSeparate = fusion === 'separate';
   return {
     weights,
     norm,
     fusion,
     info: {
-      id: `${norm} on ${weights}${fusion === 'fused' ? ' fused' : ''}`,
-      label: `${normSpec(norm).label} · ${how}${suffix}`,
+      id: `${norm} on ${weights}${isSeparate ? '' : ` ${fusion}`}`,
+      label: `${normSpec(norm).label} · ${how}${isSeparate ? '' : ` · ${fusion}`}`,
       engine: 'ours',
       engineName: null,
       member: norm,
@@ -167,15 +171,15 @@ export class ModelSuite {
   ): Promise<Built> {
     const { gpu, compiler } = this.#bench;
     const checkpoint = await this.#models.checkpoint(weights);
-    if (fusion === 'fused') throw new RangeError('norms are not fused into their neighbours yet');
     if (T + past > checkpoint.config.n_ctx)
       throw new RangeError(`its context is ${checkpoint.config.n_ctx} tokens and ${T + past} are asked for`);
     const space = this.#models.space(checkpoint);
     const draw = isDrawing ? { draw: userDraw(checkpoint.config.vocab_size) } : {};
-    const mode: Mode = { kind, hasProbes: false, ...draw };
+    const mode: Mode = { kind, hasProbes: false, fusion: { ...NO_FUSION, [fusion]: true }, ...draw };
     const onDevice = this.#models.weights(weights, checkpoint);
     const plan = entryPlan({ weights, norm }, checkpoint);
-    const program = await Program.build(gpu, compiler, onDevice, space, plan, mode);
+    const { tuning } = this.#models;
+    const program = await Program.build(gpu, compiler, onDevice, space, plan, mode, tuning);
     if (past > 0 && !program.isCausal) {
       program[Symbol.dispose]();
       throw new RangeError('its statistics are of the whole prompt: there is no decoding from a cache');

@@ -21,8 +21,11 @@ export type Form = (typeof FORMS)[number];
 /** `hot`: x → y → x, as behind a producer. `cold`: sets of buffers in turn, together larger than the caches. */
 export const REGIMES = ['hot', 'cold'] as const;
 export type Regime = (typeof REGIMES)[number];
-/** `separate`: an operation each. `fused`: norms in their neighbours wherever their algebra allows it. */
-export const FUSIONS = ['separate', 'fused'] as const;
+/**
+ * How norms stand to their neighbours; all of it exact algebra. `separate`: a dispatch each. `fold`: γ and β in the
+ * Linear after them. `prologue`: the norm inside the Linear after it. `residual`: the stream's addition in the norm.
+ */
+export const FUSIONS = ['separate', 'fold', 'prologue', 'residual'] as const;
 export type Fusion = (typeof FUSIONS)[number];
 /** onnxruntime-web's engines, as src/onnx/ names them. */
 export const ENGINE_BASELINES = ['native', 'jsep', 'wasm'] as const;

@@ -29,13 +29,16 @@ export function dispatchWorth(measured: Measured): DispatchWorth[] {
   const fused = results.flatMap((more) => {
     const one = contestants.find(({ id }) => id === more.contestant);
     if (one?.fusion !== 'separate') return [];
-    const other = contestants.find(
-      ({ fusion, member, weights }) => fusion === 'fused' && member === one.member && weights === one.weights,
+    const others = contestants.filter(
+      ({ fusion, member, weights }) =>
+        fusion !== null && fusion !== one.fusion && member === one.member && weights === one.weights,
     );
-    const fewer = results.find(
-      ({ cell, level, contestant }) => contestant === other?.id && cell === more.cell && level === more.level,
-    );
-    return fewer ? worthOf(more, fewer, measured) : [];
+    return results
+      .filter(
+        ({ cell, level, contestant }) =>
+          cell === more.cell && level === more.level && others.some(({ id }) => id === contestant),
+      )
+      .flatMap((fewer) => worthOf(more, fewer, measured));
   });
   if (!roofline) return fused;
   const { gpuUs, wallUs } = roofline.emptyDispatch;

@@ -9,6 +9,8 @@ import type { Baselines, BenchOptions } from '../bench/suite.ts';
 import type { Environment } from './api.ts';
 import { browserOf } from './browser.ts';
 
+export { entryPlan } from '../bench/model.ts';
+
 export function benchOn(
   spec: BenchSpec,
   { fallbackReason, ...environment }: Environment,

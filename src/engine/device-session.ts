@@ -1,8 +1,9 @@
 // What the engine keeps on one device.
-import { GpuClock } from '../gpu/clock.ts';
+import { GpuClock, wallStepMs } from '../gpu/clock.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { Compiler } from '../kernel/compile.ts';
 import type { Checkpoint, Weights } from '../model/weights.ts';
+import type { Environment } from './api.ts';
 import { Workspace } from '../model/workspace.ts';
 
 const MOST_OPERATIONS = 512;
@@ -33,7 +34,34 @@ export class Session implements Disposable {
     return space;
   }
 
+  async environment(): Promise<Environment> {
+    const { gpu, passClock, opClock } = this;
+    return {
+      device: 'gpu',
+      adapter: gpu.adapter,
+      features: [...gpu.device.features].toSorted(),
+      limits: limitsOf(gpu.device.limits),
+      timer: {
+        kind: passClock ? 'timestamp-query' : 'wall',
+        quantumNs: (await opClock?.quantumNs()) ?? null,
+        wallStepMs: wallStepMs(),
+      },
+      isCrossOriginIsolated: globalThis.crossOriginIsolated === true, // Node has no such word
+    };
+  }
+
   [Symbol.dispose](): void {
     this.gpu[Symbol.dispose]();
   }
+}
+
+/** Limits as plain numbers; they are getters on the prototype. */
+function limitsOf(limits: GPUSupportedLimits): Record<string, number> {
+  const names = Object.keys(Object.getPrototypeOf(limits) as object);
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value: unknown = limits[name as keyof GPUSupportedLimits];
+      return typeof value === 'number' ? [[name, value]] : [];
+    }),
+  );
 }

@@ -1,7 +1,6 @@
 // The engine on our own WGSL, in whatever thread it is made. Calls run one after the other.
 import { timedForward, timeProgram } from '../bench/timings.ts';
 import type { TimedForward, Timings, TimingSpec } from '../bench/timings.ts';
-import { wallStepMs } from '../gpu/clock.ts';
 import type { GpuClock } from '../gpu/clock.ts';
 import { Gpu } from '../gpu/device.ts';
 import { ReadRing } from '../gpu/ring.ts';
@@ -26,6 +25,7 @@ import type { Baseline } from '../onnx/baseline.ts';
 import { checkTokens, drawTokens, isCausal, readLogits, reportSite } from './answer.ts';
 import type { OurLogits } from './bench-baselines.ts';
 import { Session } from './device-session.ts';
+import { tune } from './tuning.ts';
 import type { Library } from './library.ts';
 import { CONTEST_PHASES } from './api.ts';
 import type { Comparison, Contest, Engine, Environment, Generation, Loaded, Run } from './api.ts';
@@ -35,7 +35,7 @@ const AHEAD = 4;
 
 export class WgslEngine implements Engine {
   /** Choices of kernels that a tuner made before; the caller keeps them. One of another adapter is not used. */
-  tuning: Tuning | null = null;
+  #tuning: Tuning | null = null;
   readonly #library: Library;
   readonly #host: GpuHost | undefined;
   #session: Promise<Session> | undefined;
@@ -49,22 +49,7 @@ export class WgslEngine implements Engine {
   }
 
   environment(): Promise<Environment> {
-    return this.#exclusive(async () => {
-      const { gpu, passClock, opClock } = await this.#open();
-      this.#environment ??= {
-        device: 'gpu',
-        adapter: gpu.adapter,
-        features: [...gpu.device.features].toSorted(),
-        limits: limitsOf(gpu.device.limits),
-        timer: {
-          kind: passClock ? 'timestamp-query' : 'wall',
-          quantumNs: (await opClock?.quantumNs()) ?? null,
-          wallStepMs: wallStepMs(),
-        },
-        isCrossOriginIsolated: globalThis.crossOriginIsolated === true, // Node has no such word
-      };
-      return this.#environment;
-    });
+    return this.#exclusive(async () => (this.#environment ??= await (await this.#open()).environment()));
   }
 
   async model(id: string): Promise<ModelInfo> {
@@ -198,6 +183,7 @@ export class WgslEngine implements Engine {
     const first = await this.#exclusive(async () => {
       signal?.throwIfAborted();
       const session = await this.#open();
+      await this.#tune(session, plan, checkpoint, signal);
       const program = await this.#program(session, plan, checkpoint, { kind: 'prefill', hasProbes: false });
       return { session, program };
     });
@@ -284,11 +270,22 @@ export class WgslEngine implements Engine {
   }
 
   bench: Engine['bench'] = async (spec, options = {}) => {
-    const [environment, { benchOn }] = await Promise.all([this.environment(), import('./bench.ts')]);
+    const [environment, { benchOn, entryPlan }] = await Promise.all([
+      this.environment(),
+      import('./bench.ts'),
+    ]);
     return this.#exclusive(async () => {
       const session = await this.#open();
       const { gpu, compiler, passClock: clock, opClock } = session;
+      if (spec.suite === 'model') {
+        const [entry] = spec.entries;
+        if (entry) {
+          const checkpoint = await this.#library.checkpoint(entry.weights);
+          await this.#tune(session, entryPlan(entry, checkpoint), checkpoint, options.signal);
+        }
+      }
       const models = {
+        tuning: this.#tuning,
         checkpoint: (weights: string) => this.#library.checkpoint(weights),
         weights: (id: string, checkpoint: Checkpoint) => this.#onDevice(session, id, checkpoint),
         space: (checkpoint: Checkpoint) => session.space(checkpoint),
@@ -347,6 +344,15 @@ export class WgslEngine implements Engine {
     return weights;
   }
 
+  /** Measures, where that is due, which kernel is best for each product of the plan's programs. */
+  async #tune(session: Session, plan: Plan, checkpoint: Checkpoint, signal?: AbortSignal): Promise<void> {
+    const { gpu, compiler } = session;
+    for (const kind of ['prefill', 'decode'] as const) {
+      using program = await this.#program(session, plan, checkpoint, { kind, hasProbes: false });
+      this.#tuning = await tune(gpu, compiler, program.ops, this.#tuning, signal);
+    }
+  }
+
   /** Our forward of the tokens after the first `past` ones, which it computes and caches first. */
   async #forward(
     session: Session,
@@ -385,17 +391,6 @@ export class WgslEngine implements Engine {
   #program(session: Session, plan: Plan, checkpoint: Checkpoint, mode: Mode): Promise<Program> {
     const weights = this.#onDevice(session, plan.weights, checkpoint);
     const { gpu, compiler } = session;
-    return Program.build(gpu, compiler, weights, session.space(checkpoint), plan, mode, this.tuning);
+    return Program.build(gpu, compiler, weights, session.space(checkpoint), plan, mode, this.#tuning);
   }
-}
-
-/** Limits as plain numbers; they are getters on the prototype. */
-function limitsOf(limits: GPUSupportedLimits): Record<string, number> {
-  const names = Object.keys(Object.getPrototypeOf(limits) as object);
-  return Object.fromEntries(
-    names.flatMap((name) => {
-      const value: unknown = limits[name as keyof GPUSupportedLimits];
-      return typeof value === 'number' ? [[name, value]] : [];
-    }),
-  );
 }

@@ -132,12 +132,12 @@ describe('a dispatch', () => {
   const pair = (separateUs: readonly number[], fusedUs: readonly number[]) =>
     dispatchWorth({
       ...benchReportOf(),
-      contestants: (['separate', 'fused'] as const).map((fusion) =>
+      contestants: (['separate', 'prologue'] as const).map((fusion) =>
         contestant(fusion, { fusion, member: 'dyt', weights: 'm/dyt' }),
       ),
       results: [
         resultOf('separate', separateUs, { dispatches: 51 }),
-        resultOf('fused', fusedUs, { dispatches: 41 }),
+        resultOf('prologue', fusedUs, { dispatches: 41 }),
       ],
     }).filter(({ method }) => method === 'fusion');
 

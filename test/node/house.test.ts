@@ -126,7 +126,7 @@ describe('words stay where they belong', () => {
     [
       'a GPU type',
       /\bGPU[A-Z]\w+/,
-      /^(gpu|kernel|model)\/|^engine\/(wgsl|contest|bench-baselines)\.ts$|^onnx\/baseline\.ts$|^vite-env\.d\.ts$/,
+      /^(gpu|kernel|model)\/|^engine\/(device-session|contest|bench-baselines)\.ts$|^onnx\/baseline\.ts$|^vite-env\.d\.ts$/,
     ],
   ])('%s', (_name, word, where) => {
     const users = CODE.filter(({ code }) => word.test(code)).map(({ file }) => file);
