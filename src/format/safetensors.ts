@@ -1,27 +1,49 @@
 // The safetensors container: a JSON header of names, dtypes, shapes and offsets, then raw bytes. Files are hostile
-// until every claim of the header is checked against the bytes that are there.
+// until every claim of the header is checked against the size of the file.
 import * as v from 'valibot';
 import { Problem } from '../problem.ts';
+import { parseStrictJson } from './json.ts';
 
+/** Bytes a value, of the dtypes that are a whole number of bytes wide. */
 const DTYPE_BYTES = {
   F64: 8,
   F32: 4,
   F16: 2,
   BF16: 2,
+  F8_E5M2: 1,
+  F8_E4M3: 1,
   I64: 8,
+  U64: 8,
   I32: 4,
+  U32: 4,
   I16: 2,
+  U16: 2,
   I8: 1,
   U8: 1,
   BOOL: 1,
 } as const;
 export type Dtype = keyof typeof DTYPE_BYTES;
 
+/** What a header says of one tensor; `begin` and `end` are bytes of the file, header included. */
+export type TensorEntry = {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  readonly begin: number;
+  readonly end: number;
+};
+
 export type Tensor = {
   readonly name: string;
   readonly dtype: Dtype;
   readonly shape: readonly number[];
   readonly bytes: Uint8Array;
+};
+
+export type Header = {
+  readonly file: string;
+  readonly tensors: ReadonlyMap<string, TensorEntry>;
+  readonly metadata: Readonly<Record<string, string>>;
 };
 
 export type TensorFile = {
@@ -33,85 +55,130 @@ export type TensorFile = {
 const size = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const Entry = v.object({
   dtype: v.string(),
-  shape: v.array(size),
+  shape: v.pipe(v.array(size), v.maxLength(32, 'more than 32 axes')),
   data_offsets: v.tuple([size, size]),
 });
 const Metadata = v.record(v.string(), v.string());
 
+const LENGTH_BYTES = 8;
 const HEADER_LIMIT_BYTES = 100 * 2 ** 20;
 const HINT = 'The file is damaged or not a safetensors file: fetch it again.';
 
 const isDtype = (dtype: string): dtype is Dtype => Object.hasOwn(DTYPE_BYTES, dtype);
+const badFile = (file: string, reason: string): Problem =>
+  new Problem('bad-file', `Cannot read "${file}": ${reason}`, HINT);
+
+/** Bytes of one value. */
+export const dtypeBytes = (dtype: Dtype): number => DTYPE_BYTES[dtype];
+
+/** Bytes of the header, from a file's first eight; nothing of that size is allocated before it is known to be there. */
+export function headerBytes(file: string, first: Uint8Array, fileBytes: number): number {
+  if (first.byteLength < LENGTH_BYTES || fileBytes < LENGTH_BYTES) {
+    throw badFile(file, `${Math.min(first.byteLength, fileBytes)} bytes are too few for a header`);
+  }
+  const claimed = Number(new DataView(first.buffer, first.byteOffset, LENGTH_BYTES).getBigUint64(0, true));
+  if (claimed > HEADER_LIMIT_BYTES)
+    throw badFile(file, `a header of ${claimed} bytes is over the limit of ${HEADER_LIMIT_BYTES}`);
+  if (claimed > fileBytes - LENGTH_BYTES) {
+    throw badFile(file, `the header claims ${claimed} bytes and ${fileBytes - LENGTH_BYTES} are there`);
+  }
+  return claimed;
+}
+
+function checkedEntry(
+  file: string,
+  name: string,
+  value: unknown,
+  base: number,
+  bodyBytes: number,
+): TensorEntry {
+  const wrong = (reason: string): Problem =>
+    new Problem('bad-file', `Cannot read tensor "${name.slice(0, 200)}" of "${file}": ${reason}`, HINT);
+  const parsed = v.safeParse(Entry, value, { abortEarly: true });
+  if (!parsed.success) throw wrong(`its header entry is malformed (${parsed.issues[0].message})`);
+  const {
+    dtype,
+    shape,
+    data_offsets: [begin, end],
+  } = parsed.output;
+  if (!isDtype(dtype)) throw wrong(`dtype "${dtype.slice(0, 40)}" is unknown`);
+  if (begin > end) throw wrong(`its offsets run backwards, [${begin}, ${end}]`);
+  if (end > bodyBytes) {
+    throw wrong(
+      `it ends at byte ${end} and the file holds ${bodyBytes}; the file is cut short or its offsets are out of range`,
+    );
+  }
+  let needed: number = DTYPE_BYTES[dtype];
+  for (const n of shape) {
+    needed *= n;
+    // Checked at every step: a later zero would hide an overflow.
+    if (!Number.isSafeInteger(needed))
+      throw wrong(`[${shape.join(', ')}] of ${dtype} needs more than 2^53 bytes`);
+  }
+  if (needed !== end - begin) {
+    throw wrong(
+      `[${shape.join(', ')}] of ${dtype} needs ${needed} bytes and its offsets span ${end - begin}`,
+    );
+  }
+  return { name, dtype, shape, begin: base + begin, end: base + end };
+}
+
+/**
+ * The header of a file of `fileBytes`, from its JSON alone: every tensor's place, without its bytes.
+ * Throws Problem `bad-file`, naming the file and the tensor, for anything that does not add up.
+ */
+export function parseHeader(file: string, json: Uint8Array, fileBytes: number): Header {
+  const base = LENGTH_BYTES + json.byteLength;
+  const bodyBytes = fileBytes - base;
+  let header: unknown;
+  try {
+    header = parseStrictJson(json, { maxBytes: HEADER_LIMIT_BYTES, maxDepth: 8 });
+  } catch (cause) {
+    throw badFile(file, `the header is no JSON (${cause instanceof Error ? cause.message : cause})`);
+  }
+  if (typeof header !== 'object' || header === null || Array.isArray(header))
+    throw badFile(file, 'the header is no JSON object');
+  if (json[0] !== 0x7b) throw badFile(file, 'the header does not start with "{"');
+  const tensors = new Map<string, TensorEntry>();
+  let metadata: Record<string, string> = {};
+  for (const [name, value] of Object.entries(header as Record<string, unknown>)) {
+    if (name === '__metadata__') {
+      const parsed = v.safeParse(Metadata, value, { abortEarly: true });
+      if (!parsed.success) throw badFile(file, '"__metadata__" is no map of strings');
+      metadata = parsed.output;
+      continue;
+    }
+    tensors.set(name, checkedEntry(file, name, value, base, bodyBytes));
+  }
+  let reached = base;
+  for (const { name, begin, end } of [...tensors.values()].sort(
+    (a, b) => a.begin - b.begin || a.end - b.end,
+  )) {
+    if (begin !== reached) {
+      throw badFile(
+        file,
+        `tensor "${name.slice(0, 200)}" starts at byte ${begin - base}, where the one before ends at ${reached - base}: ${begin < reached ? 'they overlap' : 'there is a hole'}`,
+      );
+    }
+    reached = end;
+  }
+  if (reached !== fileBytes)
+    throw badFile(file, `${fileBytes - reached} bytes after the last tensor belong to none`);
+  return { file, tensors, metadata };
+}
 
 /**
  * Every tensor of a safetensors file as views into `data`.
  * Throws Problem `bad-file`, naming the file and the tensor, for anything that does not add up.
  */
 export function parseSafetensors(file: string, data: Uint8Array): TensorFile {
-  const bad = (reason: string): Problem => new Problem('bad-file', `Cannot read "${file}": ${reason}`, HINT);
-  if (data.byteLength < 8) throw bad(`${data.byteLength} bytes are too few for a header`);
-  const headerBytes = Number(new DataView(data.buffer, data.byteOffset, 8).getBigUint64(0, true));
-  if (headerBytes > HEADER_LIMIT_BYTES)
-    throw bad(`a header of ${headerBytes} bytes is over the limit of ${HEADER_LIMIT_BYTES}`);
-  if (headerBytes > data.byteLength - 8) {
-    throw bad(`the header claims ${headerBytes} bytes and ${data.byteLength - 8} are there`);
-  }
-  let header: unknown;
-  try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(data.subarray(8, 8 + headerBytes)));
-  } catch (cause) {
-    throw bad(`the header is no JSON (${cause instanceof Error ? cause.message : cause})`);
-  }
-  if (typeof header !== 'object' || header === null || Array.isArray(header))
-    throw bad('the header is no JSON object');
-  const body = data.subarray(8 + headerBytes);
+  const length = headerBytes(file, data.subarray(0, LENGTH_BYTES), data.byteLength);
+  const header = parseHeader(file, data.subarray(LENGTH_BYTES, LENGTH_BYTES + length), data.byteLength);
   const tensors = new Map<string, Tensor>();
-  const spans: { name: string; begin: number; end: number }[] = [];
-  let metadata: Record<string, string> = {};
-  for (const [name, value] of Object.entries(header as Record<string, unknown>)) {
-    if (name === '__metadata__') {
-      const parsed = v.safeParse(Metadata, value);
-      if (!parsed.success) throw bad('"__metadata__" is no map of strings');
-      metadata = parsed.output;
-      continue;
-    }
-    const wrong = (reason: string): Problem =>
-      new Problem('bad-file', `Cannot read tensor "${name}" of "${file}": ${reason}`, HINT);
-    const parsed = v.safeParse(Entry, value);
-    if (!parsed.success) throw wrong(`its header entry is malformed (${parsed.issues[0].message})`);
-    const {
-      dtype,
-      shape,
-      data_offsets: [begin, end],
-    } = parsed.output;
-    if (!isDtype(dtype)) throw wrong(`dtype "${dtype}" is unknown`);
-    if (begin > end) throw wrong(`its offsets run backwards, [${begin}, ${end}]`);
-    if (end > body.byteLength) {
-      throw wrong(
-        `it ends at byte ${end} and the file holds ${body.byteLength}; the file is cut short or its offsets are out of range`,
-      );
-    }
-    const count = shape.reduce((product, n) => product * n, 1);
-    if (count * DTYPE_BYTES[dtype] !== end - begin) {
-      throw wrong(
-        `[${shape.join(', ')}] of ${dtype} needs ${count * DTYPE_BYTES[dtype]} bytes and its offsets span ${end - begin}`,
-      );
-    }
-    tensors.set(name, { name, dtype, shape, bytes: body.subarray(begin, end) });
-    spans.push({ name, begin, end });
+  for (const { name, dtype, shape, begin, end } of header.tensors.values()) {
+    tensors.set(name, { name, dtype, shape, bytes: data.subarray(begin, end) });
   }
-  let reached = 0;
-  for (const { name, begin, end } of spans.toSorted((a, b) => a.begin - b.begin || a.end - b.end)) {
-    if (begin !== reached) {
-      throw bad(
-        `tensor "${name}" starts at byte ${begin}, where the one before ends at ${reached}: ${begin < reached ? 'they overlap' : 'there is a hole'}`,
-      );
-    }
-    reached = end;
-  }
-  if (reached !== body.byteLength)
-    throw bad(`${body.byteLength - reached} bytes after the last tensor belong to none`);
-  return { file, tensors, metadata };
+  return { file, tensors, metadata: header.metadata };
 }
 
 /** One f16 value from its 16 bits. IEEE 754 binary16. */
@@ -139,10 +206,14 @@ export function floatToHalf(value: number): number {
   return sign | bits;
 }
 
-/** The values of an F32 or F16 tensor as float32. */
+/** The values of a tensor of floats as float32. BF16 is the upper half of a float32. */
 export function toFloat32({ name, dtype, bytes }: Tensor): Float32Array {
   const aligned = new Uint8Array(bytes).buffer; // a copy: Buffer.slice would be a view
   if (dtype === 'F32') return new Float32Array(aligned);
   if (dtype === 'F16') return Float32Array.from(new Uint16Array(aligned), halfToFloat);
+  if (dtype === 'BF16') {
+    const bits = Uint32Array.from(new Uint16Array(aligned), (half) => half << 16);
+    return new Float32Array(bits.buffer);
+  }
   throw new TypeError(`Cannot read tensor "${name}" as floats: its dtype is ${dtype}`);
 }
