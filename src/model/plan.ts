@@ -2,7 +2,8 @@
 import { normSpec, thetaLayout } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 
-export const SITE_KINDS = ['attention', 'mlp', 'final'] as const;
+/** `embedding`: after the sum of the embeddings, in encoders. */
+export const SITE_KINDS = ['embedding', 'attention', 'mlp', 'final'] as const;
 export type SiteKind = (typeof SITE_KINDS)[number];
 
 /** A place where a model normalizes. */

@@ -51,11 +51,12 @@ export function visible(text: string): string {
     );
 }
 
-const KIND_WORDS = { attention: 'attn', mlp: 'mlp', final: 'final' } as const;
+const KIND_WORDS = { embedding: 'emb', attention: 'attn', mlp: 'mlp', final: 'final' } as const;
 const KIND_PHRASES = {
+  embedding: 'first norm, after the embeddings',
   attention: 'before attention',
   mlp: 'before the MLP',
-  final: 'before the head',
+  final: 'last norm, before the head',
 } as const;
 
 /** `4 mlp`, `final`. */
@@ -63,4 +64,4 @@ export const siteName = ({ kind, layer }: Site): string =>
   layer === null ? KIND_WORDS[kind] : `${layer} ${KIND_WORDS[kind]}`;
 /** `layer 4, before the MLP`. */
 export const sitePhrase = ({ kind, layer }: Site): string =>
-  layer === null ? `last norm, ${KIND_PHRASES[kind]}` : `layer ${layer}, ${KIND_PHRASES[kind]}`;
+  layer === null ? KIND_PHRASES[kind] : `layer ${layer}, ${KIND_PHRASES[kind]}`;

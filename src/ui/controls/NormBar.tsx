@@ -19,10 +19,13 @@ import { PlanBadge } from './Badge.tsx';
 
 const KIND_LABELS = {
   all: 'all sites',
+  embedding: 'the embedding site',
   attention: 'attention sites',
   mlp: 'MLP sites',
   final: 'the final site',
 } as const;
+
+const isInLayers = (kind: Scope['kind']): boolean => kind !== 'final' && kind !== 'embedding';
 
 const selectShown = ({ config, run }: State) => shownNorm(config, run.loaded?.sites ?? []);
 
@@ -37,6 +40,9 @@ export function NormBar() {
   const trained = info ? trainedNorms(info) : [];
   const isRaw = config.weights === 'raw';
   const layers = [...new Set((sites ?? []).flatMap(({ layer }) => (layer === null ? [] : [layer])))];
+  const kinds = (['all', ...SITE_KINDS] as const).filter(
+    (kind) => kind === 'all' || !sites || sites.some((site) => site.kind === kind),
+  );
   const setScope = (patch: Partial<Scope>): void =>
     setConfig(store, { scope: { ...config.scope, ...patch } });
   const base = config.base;
@@ -81,17 +87,17 @@ export function NormBar() {
             : 'A twin has its norm at every site. Choose Raw swap to mix.'
         }
         onChange={(event) => {
-          const kind = (['all', ...SITE_KINDS] as const).find((k) => k === event.target.value) ?? 'all';
-          setScope(kind === 'final' ? { kind, layer: 'all' } : { kind });
+          const kind = kinds.find((k) => k === event.target.value) ?? 'all';
+          setScope(isInLayers(kind) ? { kind } : { kind, layer: 'all' });
         }}
       >
-        {(['all', ...SITE_KINDS] as const).map((kind) => (
+        {kinds.map((kind) => (
           <option key={kind} value={kind}>
             {KIND_LABELS[kind]}
           </option>
         ))}
       </select>
-      {isRaw && config.scope.kind !== 'final' && (
+      {isRaw && isInLayers(config.scope.kind) && (
         <select
           aria-label="Layers"
           value={String(config.scope.layer)}
