@@ -147,10 +147,13 @@ export async function* streamTensors(
     signal?: AbortSignal;
   } = {},
 ): AsyncGenerator<Tensor> {
-  const byFile = Map.groupBy(
-    [...index.tensors.values()].filter(({ name }) => wants(name)),
-    ({ file }) => file,
-  );
+  const byFile = new Map<string, IndexedTensor[]>();
+  for (const tensor of index.tensors.values()) {
+    if (!wants(tensor.name)) continue;
+    const inFile = byFile.get(tensor.file) ?? [];
+    inFile.push(tensor);
+    byFile.set(tensor.file, inFile);
+  }
   const meter = new Meter(new Map([...index.files].filter(([file]) => byFile.has(file))), onProgress);
   for (const [file, wanted] of byFile) {
     wanted.sort((a, b) => a.begin - b.begin || a.end - b.end);

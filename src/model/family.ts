@@ -1,0 +1,140 @@
+// What a family of checkpoints is, before anything runs: a configuration that is checked, the tensors and norm sites
+// that follow from it. One file a family in families/; hf.ts knows them all.
+import * as v from 'valibot';
+import { Problem } from '../problem.ts';
+import type { Site } from './plan.ts';
+
+/** A norm site; one of the head has no prefix before its tensors. */
+export type FamilySite = Site & { readonly isHead?: boolean };
+
+export type TensorSpec = {
+  readonly shape: readonly number[];
+  /** Files may leave it out: copies of tied tensors. */
+  readonly isOptional?: boolean;
+  /** Part of the head: no prefix before its name. */
+  readonly isHead?: boolean;
+};
+
+/** T context, C channels, H heads, G key-value heads, D channels a head, F hidden width of the MLP, V outputs, L layers. */
+export type Dims = Readonly<Record<'T' | 'C' | 'H' | 'G' | 'D' | 'F' | 'V' | 'L', number>>;
+
+export type FamilySpec<C> = {
+  /** `model_type`s that are this family. */
+  readonly modelTypes: readonly string[];
+  /** Fields that tell the family where a configuration has no `model_type`. */
+  readonly telltale: readonly string[];
+  readonly schema: v.GenericSchema<unknown, C>;
+  /** What may stand before the names of the body's tensors, likeliest first. */
+  readonly prefixes: readonly string[];
+  /** The norm these models are made with, by what it divides a token by. */
+  readonly norm: { readonly per: 'std' | 'rms'; eps(config: C): number };
+  readonly dims: (config: C) => Dims;
+  /** In running order; the site's tensors are `<id>.<tensor>` as norm/registry.ts names them. */
+  readonly sites: (config: C) => readonly FamilySite[];
+  /** Every tensor outside the norm sites, without prefix: name → shape. */
+  readonly tensors: (config: C) => Readonly<Record<string, TensorSpec>>;
+  /** Names (without prefix) that files hold and no forward needs: masks, positions, heads for other tasks. */
+  readonly ignored: (config: C) => readonly RegExp[];
+  /** A token sees itself and earlier ones only, and there is a key-value cache. */
+  readonly isCausal: boolean;
+  /** The MLP has a gate of width F too. */
+  readonly isGated: boolean;
+};
+
+/** A configuration that was checked, with what follows from it. */
+export type Blueprint<C = unknown> = Omit<
+  FamilySpec<C>,
+  'schema' | 'telltale' | 'modelTypes' | 'norm' | 'ignored' | 'dims' | 'sites' | 'tensors'
+> & {
+  /** The first `model_type` of the family. */
+  readonly family: string;
+  readonly config: C;
+  readonly norm: { readonly per: 'std' | 'rms'; readonly eps: number };
+  readonly dims: Dims;
+  readonly sites: readonly FamilySite[];
+  readonly tensors: Readonly<Record<string, TensorSpec>>;
+  readonly ignored: readonly RegExp[];
+  /** Bytes of a weight, by the configuration's own dtype: an estimate until the headers are read. */
+  readonly statedWidth: number;
+};
+
+export type Family = {
+  readonly modelTypes: readonly string[];
+  readonly telltale: readonly string[];
+  /** Throws Problem `bad-file` naming file and field. */
+  read(file: string, raw: Readonly<Record<string, unknown>>): Blueprint;
+};
+
+const statedWidth = (raw: Readonly<Record<string, unknown>>): number =>
+  String(raw['dtype'] ?? raw['torch_dtype'] ?? '').endsWith('16') ? 2 : 4;
+
+export function defineFamily<C>(spec: FamilySpec<C>): Family {
+  const { modelTypes, telltale, prefixes, isCausal, isGated } = spec;
+  return {
+    modelTypes,
+    telltale,
+    read(file, raw) {
+      const parsed = v.safeParse(spec.schema, raw, { abortEarly: true });
+      if (!parsed.success) {
+        const [issue] = parsed.issues;
+        throw new Problem(
+          'bad-file',
+          `Cannot use "${file}": ${v.getDotPath(issue) ?? 'as a whole'}: ${issue.message.slice(0, 300)}`,
+          'The configuration is damaged, or it asks for something that Normscope does not do.',
+        );
+      }
+      const config = parsed.output;
+      return {
+        family: modelTypes[0] ?? '',
+        config,
+        prefixes,
+        isCausal,
+        isGated,
+        norm: { per: spec.norm.per, eps: spec.norm.eps(config) },
+        dims: spec.dims(config),
+        sites: spec.sites(config),
+        tensors: spec.tensors(config),
+        ignored: spec.ignored(config),
+        statedWidth: statedWidth(raw),
+      };
+    },
+  };
+}
+
+/** A whole number from 1 to `max`: larger ones are mistakes or traps, whatever model it is. */
+export const count = (max: number) => v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(max));
+export const LIMITS = {
+  layers: 512,
+  heads: 1024,
+  channels: 2 ** 17,
+  hidden: 2 ** 20,
+  vocabulary: 2 ** 22,
+  context: 2 ** 24,
+} as const;
+export const epsilon = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
+/** A setting that only its usual value is supported of. */
+export const only = <T extends string | number | boolean>(value: T, field: string) =>
+  v.nullish(v.literal(value, `${field} must be ${value}: no other is supported`), value);
+
+/** GELUs by the names of configurations: with the error function, or with tanh. */
+export const gelu = v.pipe(
+  v.picklist(
+    ['gelu', 'gelu_python', 'gelu_new', 'gelu_pytorch_tanh', 'gelu_fast'],
+    (issue) => `activation ${issue.received.slice(0, 40)} is not supported, GELUs are`,
+  ),
+  v.transform((name): 'erf' | 'tanh' => (name === 'gelu' || name === 'gelu_python' ? 'erf' : 'tanh')),
+);
+
+export const layers = (L: number): number[] => Array.from({ length: L }, (_, layer) => layer);
+
+/** `<name>.weight` [N, K] and, with a bias, `<name>.bias` [N]. */
+export const linear = (name: string, N: number, K: number, hasBias = true): Record<string, TensorSpec> => ({
+  [`${name}.weight`]: { shape: [N, K] },
+  ...(hasBias ? { [`${name}.bias`]: { shape: [N] } } : {}),
+});
+
+export const merge = (parts: readonly Readonly<Record<string, TensorSpec>>[]): Record<string, TensorSpec> =>
+  Object.fromEntries(parts.flatMap((part) => Object.entries(part)));
+
+export const asHead = (tensors: Readonly<Record<string, TensorSpec>>): Record<string, TensorSpec> =>
+  Object.fromEntries(Object.entries(tensors).map(([name, spec]) => [name, { ...spec, isHead: true }]));
