@@ -1,6 +1,7 @@
 // Text to token ids and back, by the model's own tokenizer.json. The one importer of @huggingface/tokenizers.
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
 import { Problem } from '../problem.ts';
+import { parseStrictJson } from './json.ts';
 
 export type Token = {
   readonly id: number;
@@ -8,13 +9,39 @@ export type Token = {
   readonly text: string;
 };
 
+/** The largest vocabularies (256,000 tokens with their merges) are 35 MB. */
+const LIMITS = { maxBytes: 128 * 2 ** 20, maxValues: 10_000_000 };
+
+/** Largest token id of a tokenizer.json, -1 when it has none: the vocabulary is a map of ids or a list in their order. */
+function largestId(json: unknown): number {
+  const { model, added_tokens: added } = (json ?? {}) as {
+    model?: { vocab?: unknown };
+    added_tokens?: unknown;
+  };
+  const vocab = model?.vocab;
+  let largest = Array.isArray(vocab) ? vocab.length - 1 : -1;
+  const ids: unknown[] = [
+    ...(Array.isArray(vocab) ? [] : Object.values(vocab ?? {})),
+    ...(Array.isArray(added) ? added.map((token: { id?: unknown } | null) => token?.id) : []),
+  ];
+  for (const id of ids) {
+    if (!Number.isSafeInteger(id) || Number(id) < 0) throw new TypeError('a token id is no whole number');
+    largest = Math.max(largest, Number(id));
+  }
+  return largest;
+}
+
 export class Tokenizer {
   readonly #inner: HfTokenizer;
+  /** The largest id it can give: a model needs a row of its embedding for it. */
+  readonly largestId: number;
 
   /** Throws Problem `bad-file` when `json` is no tokenizer. */
   constructor(file: string, json: string) {
     try {
-      this.#inner = new HfTokenizer(JSON.parse(json), {});
+      const value: unknown = parseStrictJson(new TextEncoder().encode(json), LIMITS);
+      this.largestId = largestId(value);
+      this.#inner = new HfTokenizer(value as object, {});
     } catch (cause) {
       throw new Problem(
         'bad-file',

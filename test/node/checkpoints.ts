@@ -36,3 +36,15 @@ export async function problemFrom(work: () => unknown): Promise<Problem> {
   }
   throw new Error('nothing was thrown');
 }
+
+/** Everything a stream gives. */
+export async function collect(
+  source: Source,
+  path: string,
+  begin = 0,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of source.stream(path, begin, signal)) chunks.push(chunk);
+  return new Uint8Array(Buffer.concat(chunks));
+}

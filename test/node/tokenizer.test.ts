@@ -71,3 +71,13 @@ test.each(['', '{', 'null', '[]', '{"model":{}}'])('%s is no tokenizer and is re
     }),
   );
 });
+
+test('the largest id is known, to be held against the embedding', () => {
+  expect(tokenizer.largestId).toBe(2047);
+  const json = JSON.parse(readText(`${MODEL_FOLDER}/tokenizer.json`)) as { added_tokens: { id: unknown }[] };
+  const [first] = json.added_tokens;
+  for (const id of [2 ** 60, -1, 0.5, '7', null]) {
+    const odd = JSON.stringify({ ...json, added_tokens: [{ ...first, id }] });
+    expect(() => new Tokenizer('odd/tokenizer.json', odd)).toThrow(/no whole number/);
+  }
+});
