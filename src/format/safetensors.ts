@@ -56,7 +56,7 @@ const size = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const Entry = v.object({
   dtype: v.string(),
   shape: v.pipe(v.array(size), v.maxLength(32, 'more than 32 axes')),
-  data_offsets: v.tuple([size, size]),
+  data_offsets: v.strictTuple([size, size]),
 });
 
 const LENGTH_BYTES = 8;
