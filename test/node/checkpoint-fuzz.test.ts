@@ -289,39 +289,48 @@ test(`${HEADER_CASES} damaged headers`, () => {
 
 /** What must hold between a configuration and the tensors of its checkpoint, field by field. */
 function strictConfig(raw: Map<string, unknown>, { tensors }: TensorIndex): void {
-  const field = (...names: string[]): number | undefined => {
-    const found = names.map((name) => raw.get(name)).find((token) => token !== undefined && token !== 'null');
-    return found === undefined ? undefined : Number(whole(found));
+  const names = [...tensors.keys()];
+  const style = names.some((name) => name.includes('wte'))
+    ? 0
+    : names.some((name) => name.includes('q_lin'))
+      ? 1
+      : 2;
+  /** A field by what GPT-2, DistilBERT and everybody else call it. */
+  const field = (...called: [string, string, string]): number | undefined => {
+    const token = raw.get(called[style] ?? '');
+    return token === undefined || token === 'null' ? undefined : Number(whole(token));
   };
+  const all = (name: string): [string, string, string] => [name, name, name];
   const shape = (ending: string): readonly number[] =>
     [...tensors.values()].find(({ name }) => name.endsWith(ending))?.shape ?? [];
   const is = (what: string, a: unknown, b: unknown): void => expect(a, what).toBe(b);
-  const C = field('hidden_size', 'n_embd', 'dim');
-  const H = field('num_attention_heads', 'n_head', 'n_heads') ?? 0;
+  const C = field('n_embd', 'dim', 'hidden_size');
+  const H = field('n_head', 'n_heads', 'num_attention_heads') ?? 0;
   const found = [...tensors.keys()].map((name) =>
     Number(/\.(?:h|layers|layer)\.(\d+)\./.exec(name)?.[1] ?? -1),
   );
-  is('layers', field('num_hidden_layers', 'n_layer', 'n_layers'), Math.max(...found) + 1);
+  is('layers', field('n_layer', 'n_layers', 'num_hidden_layers'), Math.max(...found) + 1);
   expect(H).toBeGreaterThan(0);
   for (const table of ['wte.weight', 'embed_tokens.weight', 'word_embeddings.weight']
     .map(shape)
     .filter((s) => s.length)) {
-    is('vocabulary', table[0], field('vocab_size'));
+    is('vocabulary', table[0], field(...all('vocab_size')));
     is('channels', table[1], C);
   }
   const q = shape('q_proj.weight');
   if (q.length) {
-    const D = field('head_dim') ?? (C ?? 0) / H;
+    const D = field(...all('head_dim')) ?? (C ?? 0) / H;
     is('q', q[0], H * D);
-    is('k', shape('k_proj.weight')[0], (field('num_key_value_heads') ?? H) * D);
-    is('gate', shape('gate_proj.weight')[0], field('intermediate_size'));
+    is('k', shape('k_proj.weight')[0], (field(...all('num_key_value_heads')) ?? H) * D);
+    is('gate', shape('gate_proj.weight')[0], field(...all('intermediate_size')));
   } else {
     is('heads', (C ?? 0) % H, 0);
     const inner =
       shape('mlp.c_fc.weight')[1] ?? shape('intermediate.dense.weight')[0] ?? shape('ffn.lin1.weight')[0];
-    is('hidden', inner, field('intermediate_size', 'n_inner', 'hidden_dim') ?? 4 * (C ?? 0));
+    is('hidden', inner, field('n_inner', 'hidden_dim', 'intermediate_size') ?? 4 * (C ?? 0));
     const positions = shape('wpe.weight')[0] ?? shape('position_embeddings.weight')[0];
-    if (positions !== undefined) is('positions', positions, field('n_positions', 'max_position_embeddings'));
+    if (positions !== undefined)
+      is('positions', positions, field('n_positions', 'max_position_embeddings', 'max_position_embeddings'));
   }
 }
 
