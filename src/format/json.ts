@@ -62,3 +62,10 @@ export function parseStrictJson(
   scan(text, maxDepth, maxValues);
   return JSON.parse(text);
 }
+
+/** A plain object whose every value is text: valibot's record takes arrays, and looks away from "__proto__". */
+export const isTextMap = (value: unknown): value is Record<string, string> =>
+  typeof value === 'object' &&
+  value !== null &&
+  !Array.isArray(value) &&
+  Object.values(value).every((text) => typeof text === 'string');

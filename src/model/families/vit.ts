@@ -6,7 +6,7 @@ import type { FamilySite, TensorSpec } from '../family.ts';
 const pixels = count(2 ** 14);
 /** One number, or height and width. */
 const side = v.pipe(
-  v.union([pixels, v.tuple([pixels, pixels])]),
+  v.union([pixels, v.strictTuple([pixels, pixels])]),
   v.transform((s): readonly [number, number] => (typeof s === 'number' ? [s, s] : s)),
 );
 
