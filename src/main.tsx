@@ -4,6 +4,7 @@ import { createRoot } from 'react-dom/client';
 import { RemoteEngine } from './engine/remote.ts';
 import EngineWorker from './engine/worker.ts?worker';
 import { problemData } from './problem.ts';
+import { applyLink, linkOf, readLink, tellOfLink } from './store/link.ts';
 import { createSession } from './store/session.ts';
 import { createExperiment, setRun, setView, THEMES } from './store/store.ts';
 import { App } from './ui/App.tsx';
@@ -35,6 +36,29 @@ const saved = THEMES.find((theme) => theme === localStorage.getItem(THEME_KEY));
 if (saved) setView(store, { theme: saved });
 store.subscribe(({ view }, before) => {
   if (view.theme !== before.view.theme) localStorage.setItem(THEME_KEY, view.theme);
+});
+
+const link = readLink(location.hash);
+applyLink(store, link);
+tellOfLink(store, link);
+let lastLink = location.hash.slice(1);
+/** The address follows the experiment; typing a prompt does not write it at every key. */
+let writing: ReturnType<typeof setTimeout> | undefined;
+store.subscribe(() => {
+  clearTimeout(writing);
+  writing = setTimeout(() => {
+    const next = linkOf(store.getState());
+    if (next === lastLink) return;
+    lastLink = next;
+    history.replaceState(null, '', next ? `#${next}` : location.pathname + location.search);
+  }, 250);
+});
+window.addEventListener('hashchange', () => {
+  const changed = readLink(location.hash);
+  lastLink = location.hash.slice(1);
+  applyLink(store, changed);
+  tellOfLink(store, changed);
+  void session.run();
 });
 
 void session.start();

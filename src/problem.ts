@@ -17,6 +17,8 @@ export const PROBLEM_CODES = [
   'not-found',
   'disk-full',
   'bad-file',
+  'bad-link',
+  'other-weights',
   'unsupported',
   'prompt-too-long',
   'onnxruntime',

@@ -107,8 +107,13 @@ export type Theme = (typeof THEMES)[number];
 export const SECTIONS = ['microscope', 'bench'] as const;
 export type Section = (typeof SECTIONS)[number];
 
+/** Parts of the page that a link may take away, for teaching and embedding. */
+export const HIDEABLE = ['header', 'prompt', 'norms', 'timings'] as const;
+export type Hideable = (typeof HIDEABLE)[number];
+
 export type View = {
   readonly section: Section;
+  readonly hide: readonly Hideable[];
   readonly theme: Theme;
   readonly statistic: string;
   /** A click locks what hovering only marks. */
@@ -121,6 +126,7 @@ export type View = {
 
 export const DEFAULT_VIEW: View = {
   section: 'microscope',
+  hide: [],
   theme: 'system',
   statistic: 'std',
   token: null,

@@ -1,5 +1,6 @@
 import { useEffect } from 'react';
 import { setView } from '../store/store.ts';
+import type { Hideable } from '../store/store.ts';
 import { Header } from './controls/Header.tsx';
 import { NormBar } from './controls/NormBar.tsx';
 import { PromptBar } from './controls/PromptBar.tsx';
@@ -17,6 +18,8 @@ import { TokenStrip } from './panels/TokenStrip.tsx';
 export function App() {
   const { store, session } = useWires();
   const section = useExperiment((state) => state.view.section);
+  const hide = useExperiment((state) => state.view.hide);
+  const shows = (part: Hideable): boolean => !hide.includes(part);
   const isDark = useIsDark();
   useEffect(() => {
     document.documentElement.dataset['theme'] = isDark ? 'dark' : 'light';
@@ -31,7 +34,7 @@ export function App() {
   }, [store]);
   return (
     <>
-      <Header />
+      {shows('header') && <Header />}
       {section === 'bench' ? (
         <main>
           <FallbackNotice />
@@ -41,8 +44,8 @@ export function App() {
       ) : (
         <>
           <main>
-            <PromptBar />
-            <NormBar />
+            {shows('prompt') && <PromptBar />}
+            {shows('norms') && <NormBar />}
             <FallbackNotice />
             <ProblemBanner />
             <Generated />
@@ -56,7 +59,7 @@ export function App() {
               </div>
             </div>
           </main>
-          <TimingStrip />
+          {shows('timings') && <TimingStrip />}
         </>
       )}
     </>

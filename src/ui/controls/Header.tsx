@@ -1,3 +1,4 @@
+import { useEffect, useState } from 'react';
 import { MODEL_IDS } from '../../model/catalog.ts';
 import { SECTIONS, setConfig, setView, THEMES } from '../../store/store.ts';
 import type { Section, Theme } from '../../store/store.ts';
@@ -64,6 +65,7 @@ export function Header() {
           Export CSV
         </button>
         <OnnxMenu />
+        <ShareButton />
         <button
           type="button"
           aria-label={`Theme: ${theme}; change to ${nextTheme}`}
@@ -74,5 +76,24 @@ export function Header() {
         </button>
       </nav>
     </header>
+  );
+}
+
+/** The address holds the whole experiment; this puts it where it can be pasted. */
+function ShareButton() {
+  const [isCopied, setCopied] = useState(false);
+  useEffect(() => {
+    if (!isCopied) return undefined;
+    const timer = setTimeout(() => setCopied(false), 2000);
+    return () => clearTimeout(timer);
+  }, [isCopied]);
+  return (
+    <button
+      type="button"
+      title="The address holds model, norms, α, prompt, seed and what you look at: whoever opens it computes the same"
+      onClick={() => void navigator.clipboard.writeText(location.href).then(() => setCopied(true))}
+    >
+      {isCopied ? 'Link copied' : 'Copy link'}
+    </button>
   );
 }
