@@ -53,6 +53,7 @@ export class AnyEngine implements Engine {
   exportOnnx: Engine['exportOnnx'] = async (...args) => (await this.#engine()).exportOnnx(...args);
   judge: Engine['judge'] = async (...args) => (await this.#engine()).judge(...args);
   compare: Engine['compare'] = async (...args) => (await this.#engine()).compare(...args);
+  part: Engine['part'] = async (...args) => (await this.#engine()).part(...args);
   bench: Engine['bench'] = async (...args) => (await this.#engine()).bench(...args);
   lost: Engine['lost'] = async () => (await this.#engine()).lost();
   loseDevice: Engine['loseDevice'] = async () => (await this.#engine()).loseDevice();

@@ -13,6 +13,7 @@ import type { OnnxOptions } from '../onnx/write.ts';
 import type { Candidate, Sampling } from '../model/sample.ts';
 import type { NormId } from '../norm/registry.ts';
 import type { ProblemData } from '../problem.ts';
+import type { Parting } from './parting.ts';
 
 /** The machine as the engine sees it. */
 export type Environment = {
@@ -156,6 +157,8 @@ export interface Engine {
   exportOnnx(plan: Plan, options: OnnxOptions): Promise<Uint8Array>;
   /** The same weights and tokens through onnxruntime and through this engine, compared. */
   judge(plan: Plan, tokens: readonly number[], options?: Abortable): Promise<Judgement>;
+  /** Where two plans part on the same tokens. */
+  part(a: Plan, b: Plan, tokens: readonly number[], options?: Abortable): Promise<Parting>;
   /** Ours beside onnxruntime's engines in one interleaved run: the same weights, tokens and, where it can be, device. */
   compare(
     plan: Plan,

@@ -19,6 +19,8 @@ import { Problem } from '../problem.ts';
 import { checkTokens, drawTokens, isCausal, readLogits, reportSite, thetaOf } from './answer.ts';
 import type { Engine, Environment, Generation, Run, SiteReport } from './api.ts';
 import type { Library } from './library.ts';
+import { partingOf } from './parting.ts';
+import type { Parting, StreamOf } from './parting.ts';
 
 type Opened = { readonly session: OrtSession; readonly nodeCount: number };
 
@@ -99,6 +101,26 @@ export class OrtEngine implements Engine {
         memory: NO_MEMORY,
       };
     });
+  }
+
+  async part(
+    a: Plan,
+    b: Plan,
+    given: readonly number[],
+    { signal }: Parameters<Engine['part']>[3] = {},
+  ): Promise<Parting> {
+    const checkpoint = await this.#library.checkpoint(a.weights);
+    const tokens = checkTokens(given, checkpoint);
+    const streamOf = (plan: Plan): Promise<StreamOf> =>
+      this.#exclusive(async () => {
+        signal?.throwIfAborted();
+        const { session } = await this.#open(plan, { weights: 'f32', hasTaps: true });
+        const outputs = await session.run(tokens);
+        return (site) => outputs.get(tapName(site, 'in')) ?? new Float32Array();
+      });
+    const [one, other] = [await streamOf(a), await streamOf(b)];
+    const sites = sitesOf(checkpoint.config).map(({ id }) => id);
+    return partingOf(sites, tokens.length, one, other);
   }
 
   async generate(

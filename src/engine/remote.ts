@@ -47,6 +47,7 @@ export class RemoteEngine implements Engine {
   judge: Engine['judge'] = (plan, tokens, options) => this.#call('judge', [plan, tokens], options);
   compare: Engine['compare'] = (plan, tokens, spec, options) =>
     this.#call('compare', [plan, tokens, spec], options);
+  part: Engine['part'] = (a, b, tokens, options) => this.#call('part', [a, b, tokens], options);
   bench: Engine['bench'] = (spec, options) => this.#call('bench', [spec], options);
   lost: Engine['lost'] = () => this.#call('lost', []);
   loseDevice: Engine['loseDevice'] = () => this.#call('loseDevice', []);

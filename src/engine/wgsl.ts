@@ -25,6 +25,8 @@ import type { Baseline } from '../onnx/baseline.ts';
 import { checkTokens, drawTokens, isCausal, readLogits, reportSite } from './answer.ts';
 import type { OurLogits } from './bench-baselines.ts';
 import { Session } from './device-session.ts';
+import { partingOf } from './parting.ts';
+import type { Parting, StreamOf } from './parting.ts';
 import { tune } from './tuning.ts';
 import type { Library } from './library.ts';
 import { CONTEST_PHASES } from './api.ts';
@@ -220,14 +222,7 @@ export class WgslEngine implements Engine {
     });
     signal?.throwIfAborted();
     const { logits } = await this.run(plan, tokens, { probes: false, ...(signal ? { signal } : {}) });
-    const captured = await this.#exclusive(async () => {
-      using program = await this.#program(await this.#open(), plan, checkpoint, {
-        kind: 'prefill',
-        hasProbes: false,
-        fusion: NO_FUSION,
-      });
-      return await program.capture(tokens);
-    });
+    const captured = await this.#capture(plan, tokens);
     const empty = new Float32Array();
     return judge(
       engine,
@@ -239,6 +234,25 @@ export class WgslEngine implements Engine {
       sitesOf(checkpoint.config).map(({ id }) => id),
       V,
     );
+  }
+
+  async part(
+    a: Plan,
+    b: Plan,
+    tokens: readonly number[],
+    { signal }: Parameters<Engine['part']>[3] = {},
+  ): Promise<Parting> {
+    const checkpoint = await this.#library.checkpoint(a.weights);
+    const given = checkTokens(tokens, checkpoint);
+    const one = await this.#capture(a, given);
+    signal?.throwIfAborted();
+    const other = await this.#capture(b, given);
+    const stream =
+      (captured: typeof one): StreamOf =>
+      (site) =>
+        captured.get(site)?.in ?? new Float32Array();
+    const sites = sitesOf(checkpoint.config).map(({ id }) => id);
+    return partingOf(sites, given.length, stream(one), stream(other));
   }
 
   async compare(
@@ -342,6 +356,19 @@ export class WgslEngine implements Engine {
       session.weights.set(id, weights);
     }
     return weights;
+  }
+
+  /** Input and output of every site, norms unfused. */
+  async #capture(plan: Plan, tokens: readonly number[]): ReturnType<Program['capture']> {
+    const checkpoint = await this.#library.checkpoint(plan.weights);
+    return this.#exclusive(async () => {
+      using program = await this.#program(await this.#open(), plan, checkpoint, {
+        kind: 'prefill',
+        hasProbes: false,
+        fusion: NO_FUSION,
+      });
+      return await program.capture(tokens);
+    });
   }
 
   /** Measures, where that is due, which kernel is best for each product of the plan's programs. */

@@ -2,14 +2,14 @@
 // wins: a new one stops what is under way. What fails leaves the last good result standing.
 import type { BenchProgress, BenchSpec } from '../bench/spec.ts';
 import type { Foreseen } from '../bench/suite.ts';
-import type { Engine } from '../engine/api.ts';
+import type { Engine, Run } from '../engine/api.ts';
 import { weightsId } from '../model/catalog.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
 import type { Plan } from '../model/plan.ts';
 import { isAbort, Problem, problemData } from '../problem.ts';
 import { readReceipt } from '../receipt/read.ts';
 import { draftFor, draftOf, setBench, withReport } from './bench.ts';
-import { isStale, planOf, samePlan, setRun, setView, sitesThatSeeAhead } from './store.ts';
+import { isStale, planOf, samePlan, sameTokens, setRun, setView, sitesThatSeeAhead } from './store.ts';
 import type { Config, Experiment } from './store.ts';
 
 const TIMING = { samples: 20, budgetMs: 1500 } as const;
@@ -126,6 +126,17 @@ export function createSession(store: Experiment, engine: Engine): Session {
     setRun(store, { judgement: { plan, of } });
   }
 
+  /** Where the new result parts from the pinned one, if both are of the same tokens. */
+  async function part(result: Run, signal: AbortSignal): Promise<void> {
+    const { pinned } = store.getState().run;
+    setRun(store, { parting: null });
+    if (!pinned || !sameTokens(pinned.run, result)) return;
+    const ids = result.tokens.map(({ id }) => id);
+    const parting = await engine.part(pinned.run.plan, result.plan, ids, { signal });
+    signal.throwIfAborted();
+    setRun(store, { parting });
+  }
+
   const run = (): Promise<void> =>
     instead(async (signal) => {
       const { config, plan, tokens } = await prepare(signal);
@@ -142,6 +153,7 @@ export function createSession(store: Experiment, engine: Engine): Session {
         phase: 'idle',
       });
       const ids = result.tokens.map(({ id }) => id);
+      await part(result, signal);
       await time(plan, ids, signal);
       if (judged.has(plan.weights) || store.getState().run.environment?.device !== 'gpu') return;
       await rest(IDLE_MS, signal);

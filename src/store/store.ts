@@ -5,6 +5,7 @@ import type { Timings } from '../bench/timings.ts';
 import type { Comparison, Environment, Loaded, LoadProgress, Run } from '../engine/api.ts';
 import type { Token } from '../format/tokenizer.ts';
 import { FIRST_MODEL, trainedNorms, weightsId } from '../model/catalog.ts';
+import type { Parting } from '../engine/parting.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import type { Judgement } from '../onnx/judge.ts';
 import type { Plan, Site, SiteKind } from '../model/plan.ts';
@@ -78,6 +79,9 @@ export type GenerationState = {
   readonly elapsedMs: number | null;
 };
 
+/** A run that was put aside to compare others with. */
+export type PinnedRun = { readonly run: Run; readonly prompt: string };
+
 export type RunState = {
   readonly phase: Phase;
   readonly progress: LoadProgress | null;
@@ -91,6 +95,10 @@ export type RunState = {
   readonly resultPrompt: string;
   readonly resultAt: number;
   readonly generation: GenerationState | null;
+  /** A of the comparison; the shown run is B. */
+  readonly pinned: PinnedRun | null;
+  /** Where pinned and shown run part; null while unknown, or where their tokens differ. */
+  readonly parting: Parting | null;
   readonly timings: Timings | null;
   readonly timingProgress: { readonly done: number; readonly of: number } | null;
   /** Ours beside onnxruntime's engines. */
@@ -157,6 +165,8 @@ export const createExperiment = () =>
       resultPrompt: '',
       resultAt: 0,
       generation: null,
+      pinned: null,
+      parting: null,
       timings: null,
       timingProgress: null,
       comparison: null,
@@ -219,6 +229,16 @@ export function isStale({ config, run }: State): boolean {
   if (!result || !loaded) return false;
   return resultPrompt !== config.prompt || !samePlan(result.plan, planOf(config, loaded.sites));
 }
+
+export const sameTokens = (a: Run, b: Run): boolean =>
+  a.tokens.length === b.tokens.length && a.tokens.every(({ id }, i) => id === b.tokens[i]?.id);
+
+/** Puts the shown run aside as A; what runs from now on is compared with it. */
+export const pin = (store: Experiment): void => {
+  const { result, resultPrompt } = store.getState().run;
+  if (result) setRun(store, { pinned: { run: result, prompt: resultPrompt }, parting: null });
+};
+export const unpin = (store: Experiment): void => setRun(store, { pinned: null, parting: null });
 
 /** Sites whose statistics come from the prompt's own tokens, later ones included. */
 export const sitesThatSeeAhead = ({ sites }: Plan): string[] =>

@@ -6,6 +6,7 @@ import { NormBar } from './controls/NormBar.tsx';
 import { PromptBar } from './controls/PromptBar.tsx';
 import { BenchPage } from './bench/BenchPage.tsx';
 import { useDroppedFiles, useExperiment, useIsDark, useWires } from './hooks.ts';
+import { Compare } from './panels/Compare.tsx';
 import { Generated } from './panels/Generated.tsx';
 import { NextTokens } from './panels/NextTokens.tsx';
 import { FallbackNotice, ProblemBanner } from './panels/ProblemBanner.tsx';
@@ -49,6 +50,7 @@ export function App() {
             <FallbackNotice />
             <ProblemBanner />
             <Generated />
+            <Compare />
             <TokenStrip />
             <div className="stage">
               <SiteRail />

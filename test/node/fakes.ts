@@ -144,6 +144,7 @@ export function fakeEngine(methods: Partial<Engine> = {}): Engine {
     exportOnnx: async () => new Uint8Array(),
     judge: async (_plan, tokens) => judgementOf(tokens.length),
     compare: async (plan, tokens) => ({ plan, tokenCount: tokens.length, contests: [] }),
+    part: async () => ({ sites: [], cosine: [], first: null }),
     bench: async (spec) => benchReportOf(spec),
     lost: () => new Promise(() => undefined),
     generate: async () => ({ ids: [1, 2], text: 'ab', isCached: true, elapsedMs: 1, readbackBytes: 8 }),

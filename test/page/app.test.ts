@@ -252,6 +252,34 @@ describe('exports', () => {
   });
 });
 
+describe('a pinned run', () => {
+  it('is laid beside what runs next: answers, positions, and where the two part', async () => {
+    const { page, complaints } = await app.visit();
+    await settled(page);
+    await page.getByRole('button', { name: 'Pin as A' }).click();
+    const compare = page.getByRole('region', { name: 'Comparison' });
+    await compare.getByText('Change anything: the new run is B.').waitFor();
+    await after(page, () => radio(page, 'Raw swap').check());
+    await after(page, () => radio(page, 'DyT').check());
+    await compare.getByText(/^norm at 13 sites: LayerNorm → DyT$/).waitFor();
+    await compare.getByText(/^They part layer \d, before/).waitFor();
+    expect(await compare.textContent()).toMatch(/KL\(A‖B\) [\d.]+ nats a token/);
+    const tokens = golden.cases[0]?.tokens.length ?? 0;
+    expect(await compare.getByRole('list', { name: 'KL by token' }).getByRole('listitem').count()).toBe(
+      tokens,
+    );
+    const { violations } = await new AxeBuilder({ page }).analyze();
+    expect(
+      violations
+        .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+        .map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`),
+    ).toEqual([]);
+    await compare.getByRole('button', { name: 'End comparison' }).click();
+    expect(await compare.count()).toBe(0);
+    expect(complaints).toEqual([]);
+  });
+});
+
 describe('onnxruntime', () => {
   it('is asked by itself once the page rests, and agrees', async () => {
     const { page, complaints } = await app.visit();

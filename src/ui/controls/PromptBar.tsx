@@ -1,4 +1,4 @@
-import { isStale, SAMPLE_PROMPTS, setConfig } from '../../store/store.ts';
+import { isStale, pin, SAMPLE_PROMPTS, setConfig } from '../../store/store.ts';
 import type { State } from '../../store/store.ts';
 import { bytes, number } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
@@ -40,6 +40,7 @@ export function PromptBar() {
   const progress = useExperiment((state) => state.run.progress);
   const isBusy = useExperiment(({ run }) => run.phase !== 'idle' || run.timingProgress !== null);
   const isChanged = useExperiment((state) => isStale(state) && state.run.phase === 'idle');
+  const hasResult = useExperiment((state) => state.run.result !== null);
   const words = useExperiment(status);
   const isTooLong = context !== null && count > context;
   return (
@@ -91,6 +92,15 @@ export function PromptBar() {
             <option key={sample}>{sample}</option>
           ))}
         </select>
+        <button
+          type="button"
+          className="quiet"
+          disabled={!hasResult}
+          title="Puts the shown run aside; the next one is laid beside it"
+          onClick={() => pin(store)}
+        >
+          Pin as A
+        </button>
         <span className={isTooLong ? 'broken' : 'soft'}>
           {count === 0 ? 'empty: starts from token 0' : countOf(count)}
           {context === null || count === 0 ? '' : ` of ${context}`}

@@ -1,0 +1,76 @@
+// Two runs side by side: what was asked for differently, and how differently they answer.
+import type { Run } from '../engine/api.ts';
+import { splitWeightsId } from '../model/catalog.ts';
+import { planSource } from '../model/plan.ts';
+import { normSpec } from '../norm/registry.ts';
+import { planAlpha } from '../store/store.ts';
+import type { PinnedRun } from '../store/store.ts';
+
+/** A run in a few words: `DyT, native`, `LayerNorm → DyT, raw swap`. */
+export function runName({ plan }: Run): string {
+  const norms = [...new Set(Object.values(plan.sites).map(({ norm }) => norm))];
+  const names =
+    norms.length > 2 ? `${norms.length} norms` : norms.map((id) => normSpec(id).label).join(' + ');
+  const alpha = planAlpha(plan);
+  const source = planSource(plan);
+  const from = normSpec(splitWeightsId(plan.weights).norm).label;
+  return [
+    source === 'twin' ? names : `${from} → ${names}`,
+    source === 'twin' ? 'native' : source === 'raw' ? 'raw swap' : source,
+    alpha === 1 ? '' : `α × ${alpha.toFixed(2)}`,
+  ]
+    .filter(Boolean)
+    .join(', ');
+}
+
+/** What was asked for differently: name, A's, B's. */
+export function differences(
+  a: PinnedRun,
+  b: PinnedRun,
+): readonly (readonly [name: string, a: string, b: string])[] {
+  const sites = Object.keys(a.run.plan.sites).filter(
+    (id) => JSON.stringify(a.run.plan.sites[id]) !== JSON.stringify(b.run.plan.sites[id]),
+  );
+  const normsOf = ({ run }: PinnedRun): string =>
+    [...new Set(sites.flatMap((id) => run.plan.sites[id]?.norm ?? []))]
+      .map((id) => normSpec(id).label)
+      .join(', ');
+  const all = [
+    ['weights', a.run.plan.weights, b.run.plan.weights],
+    [`norm at ${sites.length} ${sites.length === 1 ? 'site' : 'sites'}`, normsOf(a), normsOf(b)],
+    ['α', planAlpha(a.run.plan).toFixed(2), planAlpha(b.run.plan).toFixed(2)],
+    ['prompt', a.prompt, b.prompt],
+  ] as const;
+  return all.filter(([, one, other]) => one !== other);
+}
+
+export type Position = {
+  /** KL(A ‖ B) of the next-token distributions, in nats. */
+  readonly kl: number;
+  /** The most likely next token is another one. */
+  readonly isOther: boolean;
+};
+
+/** How differently two runs of the same tokens answer after each of them: logits [T, V] each. */
+export function positions({ logits: a }: Run, { logits: b }: Run, V: number): Position[] {
+  return Array.from({ length: Math.min(a.length, b.length) / V }, (_, t) => {
+    const [x, y] = [a.subarray(t * V, (t + 1) * V), b.subarray(t * V, (t + 1) * V)];
+    const [p, q] = [logShares(x), logShares(y)];
+    let kl = 0;
+    for (let i = 0; i < V; i++) kl += Math.exp(p[i] ?? 0) * ((p[i] ?? 0) - (q[i] ?? 0));
+    return { kl: Math.max(0, kl), isOther: topOf(x) !== topOf(y) };
+  });
+}
+
+/** Natural logarithms of the softmax of a row, in float64. */
+function logShares(row: Float32Array): Float64Array {
+  let most = -Infinity;
+  for (const value of row) most = Math.max(most, value);
+  let sum = 0;
+  for (const value of row) sum += Math.exp(value - most);
+  const total = most + Math.log(sum);
+  return Float64Array.from(row, (value) => value - total);
+}
+
+const topOf = (row: Float32Array): number =>
+  row.reduce((best, value, i) => (value > (row[best] ?? -Infinity) ? i : best), 0);
