@@ -182,6 +182,8 @@ export type NormId = keyof typeof NORMS;
 export const NORM_IDS = Object.keys(NORMS) as readonly NormId[];
 /** The norm a visitor meets first, and the first base of a raw swap. */
 export const FIRST_NORM: NormId = 'layernorm';
+/** The norm that the page is about: what the tour puts in its place. */
+export const STORY_NORM: NormId = 'dyt';
 
 export const isNormId = (id: string): id is NormId => Object.hasOwn(NORMS, id);
 

@@ -130,6 +130,7 @@ export type View = {
   readonly hoverToken: number | null;
   readonly hoverSite: string | null;
   readonly isTimingOpen: boolean;
+  readonly isSheetOpen: boolean;
 };
 
 export const DEFAULT_VIEW: View = {
@@ -142,6 +143,7 @@ export const DEFAULT_VIEW: View = {
   hoverToken: null,
   hoverSite: null,
   isTimingOpen: false,
+  isSheetOpen: false,
 };
 
 export type State = {

@@ -1,6 +1,7 @@
 import { useEffect } from 'react';
-import { setView } from '../store/store.ts';
 import type { Hideable } from '../store/store.ts';
+import { KeySheet } from './controls/KeySheet.tsx';
+import { useKeys } from './keys.ts';
 import { Header } from './controls/Header.tsx';
 import { NormBar } from './controls/NormBar.tsx';
 import { PromptBar } from './controls/PromptBar.tsx';
@@ -17,7 +18,8 @@ import { TokenStatistics } from './panels/TokenStatistics.tsx';
 import { TokenStrip } from './panels/TokenStrip.tsx';
 
 export function App() {
-  const { store, session } = useWires();
+  const wires = useWires();
+  const { session } = wires;
   const section = useExperiment((state) => state.view.section);
   const hide = useExperiment((state) => state.view.hide);
   const shows = (part: Hideable): boolean => !hide.includes(part);
@@ -26,16 +28,11 @@ export function App() {
     document.documentElement.dataset['theme'] = isDark ? 'dark' : 'light';
   }, [isDark]);
   useDroppedFiles((files) => void session.openFiles(files));
-  useEffect(() => {
-    const free = (event: KeyboardEvent): void => {
-      if (event.key === 'Escape') setView(store, { token: null, site: null });
-    };
-    document.addEventListener('keydown', free);
-    return () => document.removeEventListener('keydown', free);
-  }, [store]);
+  useKeys(wires);
   return (
     <>
       {shows('header') && <Header />}
+      <KeySheet />
       {section === 'bench' ? (
         <main>
           <FallbackNotice />

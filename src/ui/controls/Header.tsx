@@ -68,6 +68,22 @@ export function Header() {
         <ShareButton />
         <button
           type="button"
+          disabled={!hasRun}
+          title="The story of DyT in seven steps, with your sentence and this machine’s numbers"
+          onClick={() => void import('../tour.ts').then(({ startTour }) => startTour(store))}
+        >
+          Tour
+        </button>
+        <button
+          type="button"
+          aria-label="Keyboard"
+          title="Keyboard (?)"
+          onClick={() => setView(store, { isSheetOpen: true })}
+        >
+          ?
+        </button>
+        <button
+          type="button"
           aria-label={`Theme: ${theme}; change to ${nextTheme}`}
           title={`Theme: ${theme}`}
           onClick={() => setView(store, { theme: nextTheme })}
