@@ -5,11 +5,12 @@ import { PARAM_SOURCES, SITE_KINDS } from '../model/plan.ts';
 import { OP_KINDS } from '../model/program.ts';
 import { TOKEN_FIELDS } from '../kernel/probe.ts';
 import { isNormId } from '../norm/registry.ts';
+import type { NormId } from '../norm/registry.ts';
 
 const text = v.string();
 const number = v.nullable(v.number());
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
-const norm = v.pipe(text, v.check(isNormId, 'is no known norm'));
+const norm = v.custom<NormId>((id) => typeof id === 'string' && isNormId(id), 'is no known norm');
 const source = v.picklist(PARAM_SOURCES);
 const sha256 = v.pipe(text, v.hexadecimal(), v.length(64));
 

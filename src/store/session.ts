@@ -3,13 +3,26 @@
 import type { BenchProgress, BenchSpec } from '../bench/spec.ts';
 import type { Foreseen } from '../bench/suite.ts';
 import type { Engine, Run } from '../engine/api.ts';
-import { weightsId } from '../model/catalog.ts';
+import { adapterName } from '../gpu/device.ts';
+import { splitWeightsId, weightsId } from '../model/catalog.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
 import type { Plan } from '../model/plan.ts';
 import { isAbort, Problem, problemData } from '../problem.ts';
 import { readReceipt } from '../receipt/read.ts';
+import { recordedPlan, recordedRun } from '../receipt/recorded.ts';
+import type { RunReceipt } from '../receipt/schema.ts';
 import { draftFor, draftOf, setBench, withReport } from './bench.ts';
-import { isStale, planOf, samePlan, sameTokens, setRun, setView, sitesThatSeeAhead } from './store.ts';
+import {
+  DEFAULT_CONFIG,
+  isStale,
+  planOf,
+  samePlan,
+  sameTokens,
+  setConfig,
+  setRun,
+  setView,
+  sitesThatSeeAhead,
+} from './store.ts';
 import type { Config, Experiment } from './store.ts';
 
 const TIMING = { samples: 20, budgetMs: 1500 } as const;
@@ -130,7 +143,8 @@ export function createSession(store: Experiment, engine: Engine): Session {
   async function part(result: Run, signal: AbortSignal): Promise<void> {
     const { pinned } = store.getState().run;
     setRun(store, { parting: null });
-    if (!pinned || !sameTokens(pinned.run, result)) return;
+    // What a file recorded is not run again: it would be this machine's run, not that one.
+    if (!pinned || pinned.recordedOn || !sameTokens(pinned.run, result)) return;
     const ids = result.tokens.map(({ id }) => id);
     const parting = await engine.part(pinned.run.plan, result.plan, ids, { signal });
     signal.throwIfAborted();
@@ -241,16 +255,38 @@ export function createSession(store: Experiment, engine: Engine): Session {
       }
     });
 
+  /** A run out of a file, as it was, as A; the same configuration runs anew as B. */
+  async function showRecorded(receipt: RunReceipt): Promise<void> {
+    const { configuration, environment } = receipt;
+    const plan = recordedPlan(receipt);
+    const base = splitWeightsId(plan.weights).norm;
+    const norms = Object.fromEntries(Object.entries(plan.sites).map(([id, { norm }]) => [id, norm]));
+    const isTwin = configuration.source === 'twin';
+    setConfig(store, {
+      model: configuration.model.id,
+      weights: isTwin ? 'twin' : 'raw',
+      norm: base,
+      base,
+      swaps: isTwin ? {} : norms,
+      scope: DEFAULT_CONFIG.scope,
+      alpha: configuration.alphaScale,
+      prompt: configuration.prompt,
+      sampling: configuration.sampling,
+    });
+    const recordedOn = adapterName(environment.adapter);
+    const pinned = { run: recordedRun(receipt), prompt: configuration.prompt, recordedOn };
+    setRun(store, { pinned, parting: null });
+    setView(store, { section: 'microscope' });
+    await run();
+  }
+
   async function openFiles(files: readonly File[]): Promise<void> {
     for (const file of files) {
       try {
         const opened = readReceipt(await file.text(), file.name);
-        if (opened.kind !== 'bench') {
-          throw new Problem(
-            'bad-file',
-            `Cannot open "${file.name}" here: it is a run, and the bench shows benches`,
-            'Choose a file that was saved in the Bench section.',
-          );
+        if (opened.kind === 'run') {
+          await showRecorded(opened.receipt);
+          continue;
         }
         const { report, notes } = opened;
         const { kept } = store.getState().bench;

@@ -80,7 +80,12 @@ export type GenerationState = {
 };
 
 /** A run that was put aside to compare others with. */
-export type PinnedRun = { readonly run: Run; readonly prompt: string };
+export type PinnedRun = {
+  readonly run: Run;
+  readonly prompt: string;
+  /** The machine of a run out of a file, which has no logits. */
+  readonly recordedOn?: string;
+};
 
 export type RunState = {
   readonly phase: Phase;

@@ -7,6 +7,7 @@ import type { Plan } from '../../src/model/plan.ts';
 import { TOKEN_FIELDS } from '../../src/kernel/probe.ts';
 import { gbPerS, runCsv, runReceipt } from '../../src/receipt/run.ts';
 import type { RunRecord } from '../../src/receipt/run.ts';
+import { recordedRun } from '../../src/receipt/recorded.ts';
 import { RunReceipt } from '../../src/receipt/schema.ts';
 import { ENVIRONMENT, INFO, runOf, SITES, timingsOf } from './fakes.ts';
 
@@ -76,6 +77,18 @@ describe('JSON', () => {
     });
     expect(perOperation?.operations[0]).toMatchObject({ label: 'ln_f', samplesUs: [1, 3], gbPerS: 0.05 });
     expect(gbPerS(3e9, 1000)).toBe(3);
+  });
+
+  test('gives back the run it was made of, but for the logits', () => {
+    const made = record();
+    const back = recordedRun(JSON.parse(JSON.stringify(runReceipt(made))) as RunReceipt);
+    const { logits: _, plan, memory: __, ...rest } = made.run;
+    expect(back.logits.length).toBe(0);
+    expect(back.plan).toEqual(JSON.parse(JSON.stringify(plan)));
+    expect(back).toMatchObject({ tokens: rest.tokens, top: rest.top, isCausal: rest.isCausal });
+    expect(back.lossPerToken).toEqual(rest.lossPerToken);
+    expect(back.sites.length).toBe(rest.sites.length);
+    for (const [index, site] of back.sites.entries()) expect(site).toEqual(rest.sites[index]);
   });
 
   test('has onnxruntime beside us with its raw samples, and a failure with its reason', () => {

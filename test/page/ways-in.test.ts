@@ -1,4 +1,5 @@
 // Ways into the built page: a link, the keyboard, the tour.
+import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { FIRST_NORM, NORM_IDS, normSpec, STORY_NORM } from '../../src/norm/registry.ts';
 import { after, openApp, settled } from './app.ts';
@@ -88,5 +89,36 @@ it('tells the story of DyT in seven steps with numbers of this run, and asks onc
   await expect
     .poll(() => page.getByRole('radio', { name: normSpec(FIRST_NORM).label, exact: true }).isChecked())
     .toBe(true);
+  expect(complaints).toEqual([]);
+});
+
+it('shows a run out of a file as it was, beside a fresh one of the same', async () => {
+  const { page, complaints } = await app.visit();
+  await settled(page);
+  await after(page, () => page.getByRole('radio', { name: normSpec(STORY_NORM).label, exact: true }).check());
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    page.getByRole('button', { name: 'Export JSON' }).click(),
+  ]);
+  const text = await readFile(await download.path(), 'utf8');
+  const receipt = JSON.parse(text) as { result: { next: { probability: number }[] } };
+  const [likeliest] = receipt.result.next;
+  if (likeliest) likeliest.probability = 0.123; // so that it can be told from the fresh run
+
+  const second = await app.visit();
+  await settled(second.page);
+  const dropped = await second.page.evaluateHandle((json) => {
+    const data = new DataTransfer();
+    data.items.add(new File([json], 'run.json', { type: 'application/json' }));
+    return data;
+  }, JSON.stringify(receipt));
+  await after(second.page, () => second.page.dispatchEvent('body', 'drop', { dataTransfer: dropped }));
+  const compare = second.page.getByRole('region', { name: 'Comparison' });
+  await compare.getByText(/^recorded on google swiftshader$/).waitFor();
+  await compare.getByText('12 %').waitFor();
+  expect(
+    await second.page.getByRole('radio', { name: normSpec(STORY_NORM).label, exact: true }).isChecked(),
+  ).toBe(true);
+  await compare.getByText('Change anything: the new run is B.').waitFor(); // nothing differs in what was asked for
   expect(complaints).toEqual([]);
 });

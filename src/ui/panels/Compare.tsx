@@ -4,6 +4,7 @@ import { ALIKE } from '../../engine/parting.ts';
 import type { Run } from '../../engine/api.ts';
 import { pin, sameTokens, setView, unpin } from '../../store/store.ts';
 import type { PinnedRun } from '../../store/store.ts';
+import { Tag } from '../controls/Badge.tsx';
 import { HeatMap } from '../charts/HeatMap.tsx';
 import { inkOn, valueScale } from '../colors.ts';
 import { differences, positions, runName } from '../compare.ts';
@@ -31,6 +32,9 @@ export function Compare() {
         <h2>
           <b className="side-a">A</b> {runName(pinned.run)} <b className="side-b">B</b> {runName(result)}
         </h2>
+        {pinned.recordedOn && (
+          <Tag about="A is out of a file: it was run there, not here">recorded on {pinned.recordedOn}</Tag>
+        )}
         <div className="compare-chips">
           {differ.length === 0 ? (
             <span className="soft">Change anything: the new run is B.</span>
@@ -53,7 +57,7 @@ export function Compare() {
         <div className="compare-body">
           <NextPairs a={pinned.run} b={result} />
           {sameTokens(pinned.run, result) ? (
-            <Positions a={pinned.run} b={result} vocabSize={vocabSize} />
+            <Positions key={pinned.recordedOn} a={pinned.run} b={result} vocabSize={vocabSize} />
           ) : (
             <p className="soft">The prompts have other tokens: only the answers can be laid side by side.</p>
           )}
@@ -111,8 +115,12 @@ function Positions({ a, b, vocabSize }: { readonly a: Run; readonly b: Run; read
   const isDark = useIsDark();
   const parting = useExperiment((state) => state.run.parting);
   const chosen = statistic(useExperiment((state) => state.view.statistic));
-  const [view, setMap] = useState<keyof typeof VIEWS>('cosine');
-  const all = useMemo(() => (vocabSize ? positions(a, b, vocabSize) : []), [a, b, vocabSize]);
+  const isRecorded = a.logits.length === 0;
+  const [view, setMap] = useState<keyof typeof VIEWS>(isRecorded ? 'difference' : 'cosine');
+  const all = useMemo(
+    () => (vocabSize && a.logits.length ? positions(a, b, vocabSize) : []),
+    [a, b, vocabSize],
+  );
   const sites = b.sites.toReversed();
   const rows = sites.map(({ site, tokens }) => {
     if (view === 'cosine')
@@ -127,12 +135,19 @@ function Positions({ a, b, vocabSize }: { readonly a: Run; readonly b: Run; read
   return (
     <>
       <div className="positions">
-        <p>
-          KL(A‖B) <b>{number(average(all.map(({ kl }) => kl)))}</b> nats a token, largest{' '}
-          <b>{number(Math.max(0, ...all.map(({ kl }) => kl)))}</b>. Another most likely token after{' '}
-          <b>{changed}</b> of {all.length}. Loss <b>{number(average(a.lossPerToken))}</b> →{' '}
-          <b>{number(average(b.lossPerToken))}</b> nats.
-        </p>
+        {all.length === 0 ? (
+          <p>
+            Loss <b>{number(average(a.lossPerToken))}</b> → <b>{number(average(b.lossPerToken))}</b> nats. A
+            file holds no logits: KL is not known.
+          </p>
+        ) : (
+          <p>
+            KL(A‖B) <b>{number(average(all.map(({ kl }) => kl)))}</b> nats a token, largest{' '}
+            <b>{number(Math.max(0, ...all.map(({ kl }) => kl)))}</b>. Another most likely token after{' '}
+            <b>{changed}</b> of {all.length}. Loss <b>{number(average(a.lossPerToken))}</b> →{' '}
+            <b>{number(average(b.lossPerToken))}</b> nats.
+          </p>
+        )}
         <p>
           {first && site ? (
             <>

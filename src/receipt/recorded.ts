@@ -1,0 +1,71 @@
+// A run out of its file: as it was, but for the logits, which files do not hold.
+import type { Run, SiteReport } from '../engine/api.ts';
+import { NO_MEMORY } from '../gpu/device.ts';
+import { TOKEN_FIELDS } from '../kernel/probe.ts';
+import type { SiteStats } from '../kernel/probe.ts';
+import type { Plan } from '../model/plan.ts';
+import type { RunReceipt } from './schema.ts';
+
+const number = (value: number | null): number => value ?? Number.NaN;
+
+/** The plan that a file says it ran; fitted values are not in it. */
+export const recordedPlan = ({ configuration: { model, sites } }: RunReceipt): Plan => ({
+  weights: model.weights,
+  sites: Object.fromEntries(
+    Object.entries(sites).map(([id, { norm, source, alphaScale }]) => [id, { norm, source, alphaScale }]),
+  ),
+});
+
+function siteOf(id: string, { configuration, result }: RunReceipt): SiteReport[] {
+  const [about, found] = [configuration.sites[id], result.sites[id]];
+  if (!about || !found) return [];
+  const tokens = Object.fromEntries(
+    TOKEN_FIELDS.map((field) => [field, Float32Array.from(found.tokens[field], number)]),
+  ) as SiteStats['tokens'];
+  return [
+    {
+      site: { id, kind: about.kind, layer: about.layer },
+      norm: about.norm,
+      source: about.source,
+      scalars: Object.fromEntries(
+        Object.entries(about.scalars).map(([name, value]) => [name, number(value)]),
+      ),
+      isMeasured: about.statisticsFrom === 'prompt',
+      tokens,
+      drive: Uint32Array.from(found.drive.counts),
+      curve: Uint32Array.from(found.curve.counts),
+      curveRange: { x: number(found.curve.maxAbsInput), core: number(found.curve.maxAbsCore) },
+    },
+  ];
+}
+
+/** The run that a file holds; `logits` is empty. */
+export function recordedRun(receipt: RunReceipt): Run {
+  const { configuration, result, timings, memory } = receipt;
+  const { instrumented } = timings;
+  return {
+    plan: recordedPlan(receipt),
+    sha256: configuration.model.sha256,
+    tokens: configuration.tokens,
+    logits: new Float32Array(),
+    top: result.next.map(({ id, text, logit, probability }) => ({
+      id,
+      text,
+      logit: number(logit),
+      probability: number(probability),
+    })),
+    lossPerToken: result.lossPerTokenNats.map(number),
+    isCausal: result.isCausal,
+    sites: Object.keys(configuration.sites).flatMap((id) => siteOf(id, receipt)),
+    timing: { tier: 'instrumented', wallMs: instrumented.wallMs },
+    cold: { buildMs: instrumented.buildMs, compiledPipelines: instrumented.compiledPipelines },
+    dispatches: instrumented.dispatches,
+    readbackBytes: instrumented.readbackBytes,
+    memory: {
+      ...NO_MEMORY,
+      currentBytes: memory.currentBytes,
+      peakBytes: memory.peakBytes,
+      peakBytesByPurpose: { ...NO_MEMORY.peakBytesByPurpose, ...memory.peakBytesByPurpose },
+    },
+  };
+}
