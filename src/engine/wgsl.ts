@@ -22,7 +22,7 @@ import { problemData } from '../problem.ts';
 import type { ProblemData } from '../problem.ts';
 import type { Baselines } from '../bench/suite.ts';
 import type { Baseline } from '../onnx/baseline.ts';
-import { checkTokens, drawTokens, isCausal, readLogits, reportSite } from './answer.ts';
+import { checkTokens, drawTokens, inspection, isCausal, readLogits, reportSite } from './answer.ts';
 import type { OurLogits } from './bench-baselines.ts';
 import { Session } from './device-session.ts';
 import { tune } from './tuning.ts';
@@ -131,6 +131,13 @@ export class WgslEngine implements Engine {
     });
   }
 
+  inspect: Engine['inspect'] = async (plan, given, sites, { signal } = {}) => {
+    const checkpoint = await this.#library.checkpoint(plan.weights);
+    const tokens = checkTokens(given, checkpoint);
+    const captured = await this.#capture(plan, checkpoint, tokens, signal, sites);
+    return [...captured].map(([site, values]) => inspection(checkpoint, plan, site, values));
+  };
+
   async generate(
     plan: Plan,
     given: readonly number[],
@@ -220,14 +227,7 @@ export class WgslEngine implements Engine {
     });
     signal?.throwIfAborted();
     const { logits } = await this.run(plan, tokens, { probes: false, ...(signal ? { signal } : {}) });
-    const captured = await this.#exclusive(async () => {
-      using program = await this.#program(await this.#open(), plan, checkpoint, {
-        kind: 'prefill',
-        hasProbes: false,
-        fusion: NO_FUSION,
-      });
-      return await program.capture(tokens);
-    });
+    const captured = await this.#capture(plan, checkpoint, tokens, signal);
     const empty = new Float32Array();
     return judge(
       engine,
@@ -324,6 +324,22 @@ export class WgslEngine implements Engine {
     const result = this.#queue.then(work, work);
     this.#queue = result.catch(() => undefined);
     return result;
+  }
+
+  /** Input and output [T, C] of these sites, or of all. */
+  #capture(
+    plan: Plan,
+    checkpoint: Checkpoint,
+    tokens: readonly number[],
+    signal?: AbortSignal,
+    sites?: readonly string[],
+  ): ReturnType<Program['capture']> {
+    return this.#exclusive(async () => {
+      signal?.throwIfAborted();
+      const mode = { kind: 'prefill', hasProbes: false, fusion: NO_FUSION } as const;
+      using program = await this.#program(await this.#open(), plan, checkpoint, mode);
+      return await program.capture(tokens, sites);
+    });
   }
 
   /** The device's session; a new one if there is none or its device is gone. */

@@ -2,15 +2,16 @@
 // wins: a new one stops what is under way. What fails leaves the last good result standing.
 import type { BenchProgress, BenchSpec } from '../bench/spec.ts';
 import type { Foreseen } from '../bench/suite.ts';
-import type { Engine } from '../engine/api.ts';
+import type { Engine, Run } from '../engine/api.ts';
 import { weightsId } from '../model/catalog.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
 import type { Plan } from '../model/plan.ts';
 import { isAbort, Problem, problemData } from '../problem.ts';
 import { readReceipt } from '../receipt/read.ts';
 import { draftFor, draftOf, setBench, withReport } from './bench.ts';
-import { isStale, planOf, samePlan, setRun, setView, sitesThatSeeAhead } from './store.ts';
-import type { Config, Experiment } from './store.ts';
+import { setMicroscope, sitesToInspect } from './microscope.ts';
+import { isStale, planOf, samePlan, setRun, setView, shownSite, sitesThatSeeAhead } from './store.ts';
+import type { Config, Experiment, RunState } from './store.ts';
 
 const TIMING = { samples: 20, budgetMs: 1500 } as const;
 const COMPARE_ROUNDS = 10;
@@ -29,7 +30,15 @@ function rest(ms: number, signal: AbortSignal): Promise<void> {
 }
 
 /** Fields of the config whose change asks for another run; a new prompt waits for Run. */
-const RUN_FIELDS: readonly (keyof Config)[] = ['model', 'weights', 'norm', 'base', 'swaps', 'alpha'];
+const RUN_FIELDS: readonly (keyof Config)[] = [
+  'model',
+  'weights',
+  'norm',
+  'base',
+  'swaps',
+  'alpha',
+  'alphas',
+];
 
 export type Session = {
   /** Opens the device, loads the first model, runs the first prompt, and from then on follows the config. */
@@ -126,21 +135,47 @@ export function createSession(store: Experiment, engine: Engine): Session {
     setRun(store, { judgement: { plan, of } });
   }
 
+  /** Values of a run at the sites worth keeping, by site. */
+  async function values(of: Run, signal?: AbortSignal): Promise<RunState['inspections']> {
+    const state = store.getState();
+    const ids = of.tokens.map(({ id }) => id);
+    const sites = sitesToInspect(of, shownSite({ ...state, run: { ...state.run, result: of } }));
+    const inspected = await engine.inspect(of.plan, ids, sites, signal ? { signal } : {});
+    signal?.throwIfAborted();
+    return Object.fromEntries(inspected.map((one) => [one.site, one]));
+  }
+
+  /** Fetches the values of a site that was just locked, where a run keeps too many to have them all. */
+  async function look(site: string): Promise<void> {
+    const { result, inspections } = store.getState().run;
+    if (!result || Object.keys(inspections).length === 0 || inspections[site]) return;
+    try {
+      const fetched = await values(result);
+      const { run: now } = store.getState();
+      if (now.result === result) setRun(store, { inspections: { ...now.inspections, ...fetched } });
+    } catch (thrown) {
+      setRun(store, { problem: problemData(thrown) });
+    }
+  }
+
   const run = (): Promise<void> =>
     instead(async (signal) => {
       const { config, plan, tokens } = await prepare(signal);
       setRun(store, { phase: 'running' });
       const result = await engine.run(plan, tokens, { probes: true, signal });
       signal.throwIfAborted();
+      const inspections = await values(result, signal);
       const { generation } = store.getState().run;
       const isContinued = generation?.prompt === config.prompt && samePlan(generation.plan, plan);
       setRun(store, {
         result,
+        inspections,
         resultPrompt: config.prompt,
         resultAt: Date.now(),
         generation: isContinued ? generation : null,
         phase: 'idle',
       });
+      setMicroscope(store, { drafts: {} });
       const ids = result.tokens.map(({ id }) => id);
       await time(plan, ids, signal);
       if (judged.has(plan.weights) || store.getState().run.environment?.device !== 'gpu') return;
@@ -294,7 +329,8 @@ export function createSession(store: Experiment, engine: Engine): Session {
 
   return {
     start: async () => {
-      store.subscribe(({ config }, { config: before }) => {
+      store.subscribe(({ config, view }, { config: before, view: viewBefore }) => {
+        if (view.site !== null && view.site !== viewBefore.site) void look(view.site);
         if (RUN_FIELDS.some((field) => config[field] !== before[field])) void run();
         else if (config.prompt !== before.prompt) void tokenize(config.model, config.prompt);
       });
