@@ -40,7 +40,10 @@ function pointwise(bend: NonNullable<Reference['bend']>): Reference {
 }
 
 /** Mean and biased variance of `count` values, two passes from the first value, so that constant values have none. */
-function meanAndVariance(value: (index: number) => number, count: number): [mean: number, variance: number] {
+export function meanAndVariance(
+  value: (index: number) => number,
+  count: number,
+): [mean: number, variance: number] {
   const origin = value(0);
   let mean = 0;
   for (let i = 0; i < count; i++) mean += (value(i) - origin) / count;

@@ -34,6 +34,10 @@ export type NormSpec = {
   readonly line?: { readonly per: 'std' | 'rms'; readonly isCentred: boolean };
   /** What the histogram shows; members that do not bend share x/σ. */
   readonly drive: string;
+  /** Of a member of single values: what its curve is called among others. */
+  readonly curve?: string;
+  /** Offered under "more", as a raw swap. */
+  readonly isGallery?: boolean;
   readonly color: { readonly light: string; readonly dark: string };
   /** One sentence for people who meet it for the first time. */
   readonly idea: string;
@@ -56,6 +60,7 @@ export const NORMS = {
     over: 'element',
     params: { gamma, beta },
     drive: STAND_IN,
+    curve: 'a line',
     color: { light: '#6f7680', dark: '#a3a9b2' },
     idea: 'Only the learnt scale and shift remain. Nothing holds the size of the activations.',
     reference: reference.none,
@@ -141,6 +146,7 @@ export const NORMS = {
     params: { alpha: scalar('alpha', 1), gamma, beta },
     gain: { param: 'alpha', power: 1 },
     drive: 'αx',
+    curve: 'tanh',
     color: { light: '#c04e00', dark: '#f2813c' },
     idea: 'No statistic at all: every value goes through the same tanh, scaled by one learnt α.',
     reference: reference.dyt,
@@ -156,6 +162,7 @@ export const NORMS = {
     params: { alpha: scalar('alpha', 1), shift: scalar('shift', 0), gamma, beta },
     gain: { param: 'alpha', power: 1 },
     drive: 'αx + s',
+    curve: 'erf',
     color: { light: '#b04a85', dark: '#e08fbd' },
     idea: 'DyT with the error function and a learnt shift s.',
     reference: reference.derf,
@@ -171,6 +178,7 @@ export const NORMS = {
     params: { b: scalar('b', 1), gamma, beta },
     gain: { param: 'b', power: -2 },
     drive: 'x/√b',
+    curve: 'isru',
     color: { light: '#8f6a00', dark: '#dfb23f' },
     idea: 'The exact pointwise counterpart of RMSNorm; it bends later and softer than tanh.',
     reference: reference.dyisru,
@@ -187,6 +195,12 @@ export const isNormId = (id: string): id is NormId => Object.hasOwn(NORMS, id);
 
 /** The entry of a member, with the family's common type. */
 export const normSpec = (id: NormId): NormSpec => NORMS[id];
+
+/** Members of single values: their curves can be laid over any norm's points. */
+export const CURVE_IDS = NORM_IDS.filter((id) => normSpec(id).curve !== undefined);
+/** f of a member of single values: u → core. */
+export const curveOf = (id: NormId): ((u: number) => number) =>
+  normSpec(id).reference.bend?.value ?? ((u) => u);
 
 /** Whether a member takes statistics over the prompt's tokens unless its weights bring them. */
 export const isMeasurable = (id: NormId): boolean =>

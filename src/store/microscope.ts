@@ -15,8 +15,9 @@ export type Colouring = (typeof COLOURINGS)[number];
 export type MicroscopeState = {
   readonly figure: Figure;
   readonly colouring: Colouring;
-  /** Members whose best-fitting curve is drawn over the dots. */
-  readonly fits: readonly NormId[];
+  /** Members whose best-fitting curve is drawn over the dots; null until somebody chose. */
+  readonly fits: readonly NormId[] | null;
+  readonly isGalleryOpen: boolean;
   /** A click locks what hovering only marks. */
   readonly channel: number | null;
   readonly hoverChannel: number | null;
@@ -27,7 +28,8 @@ export type MicroscopeState = {
 export const DEFAULT_MICROSCOPE: MicroscopeState = {
   figure: 'curve',
   colouring: 'density',
-  fits: [],
+  fits: null,
+  isGalleryOpen: false,
   channel: null,
   hoverChannel: null,
   drafts: {},
