@@ -108,6 +108,10 @@ export const average = (values: ArrayLike<number>): number => {
 
 export const total = (values: ArrayLike<number>): number => average(values) * values.length;
 
+/** Standard deviation of all values that come to a site, over tokens and channels. */
+export const spreadOf = ({ tokens: { mean, rms } }: SiteReport): number =>
+  Math.sqrt(Math.max(0, average(rms.map((value) => value ** 2)) - average(mean) ** 2));
+
 /**
  * Shares of |u| > 1, 2 and 3 of a normal distribution with the mean and spread of all u of the site. Drives are
  * straight lines in x, or x/σ of the row: the moments of x are enough.

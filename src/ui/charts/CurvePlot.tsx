@@ -137,7 +137,7 @@ export function CurvePlot(props: Props) {
                 <g className="saturated">
                   <rect className="morph" x={0} y={0} width={left} height={plotHeight} />
                   <rect className="morph" x={right} y={0} width={plotWidth - right} height={plotHeight} />
-                  {left > 110 && (
+                  {left > 134 && (
                     <text x={8} y={0.22 * plotHeight}>
                       saturated: |{drive}| &gt; 2
                     </text>

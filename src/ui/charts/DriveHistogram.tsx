@@ -99,7 +99,7 @@ export function DriveHistogram({
               <line className="base" x2={plotWidth} y1={plotHeight} y2={plotHeight} />
               {slope && (
                 <>
-                  <path className="slope" d={slope} fill={color} stroke={color} />
+                  <path className="slope" d={slope} style={{ fill: color }} stroke={color} />
                   <text className="tick-text" x={-8} y={floor - BELOW.height + 9} textAnchor="end">
                     f′
                   </text>

@@ -8,7 +8,9 @@ import { sitePhrase } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import { useLook, useRun } from '../look.ts';
 import { total } from '../statistics.ts';
+import { AlphaFigure } from './AlphaFigure.tsx';
 import { CurveFigure } from './CurveFigure.tsx';
+import { DepthFigure } from './DepthFigure.tsx';
 import { LiveFormula } from './LiveFormula.tsx';
 import { MapFigure } from './MapFigure.tsx';
 import './microscope.css';
@@ -45,20 +47,26 @@ export function Saturation() {
         {report.isMeasured && <span className="badge">statistics of this prompt</span>}
         <FigureTabs />
       </header>
-      <div className="formula-line">
-        <LiveFormula report={report} look={look} tokens={run.tokens} />
-        {broken > 0 && <b className="broken">{broken} values here are NaN or Inf and are left out</b>}
-      </div>
-      {figure === 'curve' && <CurveFigure run={run} report={report} look={look} />}
-      {figure === 'map' && <MapFigure run={run} report={report} look={look} />}
-      <div className="bend-head">
-        <h2>
-          {bends(report.norm) ? 'How far into the bend' : 'How wide the values spread'}{' '}
-          <small>histogram of {normSpec(report.norm).drive} over all tokens</small>
-        </h2>
-        <SiteAlpha report={report} />
-      </div>
-      <DriveHistogram report={report} isDark={isDark} />
+      {figure === 'depth' && <DepthFigure run={run} />}
+      {figure === 'alpha' && <AlphaFigure run={run} />}
+      {(figure === 'curve' || figure === 'map') && (
+        <>
+          <div className="formula-line">
+            <LiveFormula report={report} look={look} tokens={run.tokens} />
+            {broken > 0 && <b className="broken">{broken} values here are NaN or Inf and are left out</b>}
+          </div>
+          {figure === 'curve' && <CurveFigure run={run} report={report} look={look} />}
+          {figure === 'map' && <MapFigure run={run} report={report} look={look} />}
+          <div className="bend-head">
+            <h2>
+              {bends(report.norm) ? 'How far into the bend' : 'How wide the values spread'}{' '}
+              <small>histogram of {normSpec(report.norm).drive} over all tokens</small>
+            </h2>
+            <SiteAlpha report={report} />
+          </div>
+          <DriveHistogram report={report} isDark={isDark} />
+        </>
+      )}
     </section>
   );
 }
