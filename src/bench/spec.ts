@@ -2,7 +2,7 @@
 // Durations of samples are microseconds of one run (one norm, one forward), whatever the batch was.
 import type { AdapterDescription, Purpose } from '../gpu/device.ts';
 import type { OpKind } from '../model/program.ts';
-import { FIRST_NORM, NORM_IDS } from '../norm/registry.ts';
+import { FIRST_NORM, MAIN_NORM_IDS } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 
 export const BENCH_SCHEMA = 'normscope/bench/1';
@@ -87,7 +87,7 @@ const MEASURED: Measured = {
 export const DEFAULT_NORMS: NormsSpec = {
   ...MEASURED,
   suite: 'norms',
-  members: NORM_IDS,
+  members: MAIN_NORM_IDS,
   shapes: [
     { T: 256, C: 128 },
     { T: 1024, C: 768 },

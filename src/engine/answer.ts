@@ -1,5 +1,6 @@
 // What every engine's answers are made of, whoever computed the logits.
 import type { Tokenizer } from '../format/tokenizer.ts';
+import { measuredParams } from '../kernel/probe-reference.ts';
 import type { SiteStats } from '../kernel/probe.ts';
 import { resolveTheta, thetaScalars } from '../model/plan.ts';
 import type { Plan, Site, Theta } from '../model/plan.ts';
@@ -7,9 +8,11 @@ import { lossPerToken, topTokens } from '../model/sample.ts';
 import type { Sampling } from '../model/sample.ts';
 import { sitesOf } from '../model/weights.ts';
 import type { Checkpoint } from '../model/weights.ts';
+import type { Params } from '../norm/reference.ts';
+import { normSpec, thetaLayout } from '../norm/registry.ts';
 import { toFloat32 } from '../format/safetensors.ts';
 import { Problem } from '../problem.ts';
-import type { GeneratedToken, Generation, Run, SiteReport } from './api.ts';
+import type { GeneratedToken, Generation, Inspection, Run, SiteReport } from './api.ts';
 
 const TOP_TOKENS = 10;
 
@@ -36,6 +39,30 @@ export function thetaOf({ config, file }: Checkpoint, plan: Plan, siteId: string
     const found = file.tensors.get(`${siteId}.${tensor}`);
     return found && toFloat32(found);
   });
+}
+
+/** Parameters of a site by name, with those that are measured taken from its input x[T, C]. */
+export function siteParams({ norm, values, isMeasured }: Theta, C: number, x: Float32Array): Params {
+  const { offsets } = thetaLayout(norm, C);
+  const own = Object.fromEntries(
+    Object.entries(normSpec(norm).params).map(([name, { size }]) => {
+      const offset = offsets[name] ?? 0;
+      return [name, values.slice(offset, offset + (size === 'C' ? C : 1))];
+    }),
+  );
+  return isMeasured ? measuredParams(norm, own, Float64Array.from(x), C) : own;
+}
+
+/** Input and output of a site, with what ran there. */
+export function inspection(
+  checkpoint: Checkpoint,
+  plan: Plan,
+  site: string,
+  { in: x, out: y }: { readonly in: Float32Array; readonly out: Float32Array },
+): Inspection {
+  const { n_embd: C, norm_eps: eps } = checkpoint.config;
+  const theta = thetaOf(checkpoint, plan, site);
+  return { site, norm: theta.norm, C, eps, x: x.slice(), y: y.slice(), params: siteParams(theta, C, x) };
 }
 
 /** Statistics of a site with what ran there. */

@@ -48,6 +48,7 @@ export class AnyEngine implements Engine {
   tokenize: Engine['tokenize'] = (model, text) => this.#library.tokenize(model, text);
   load: Engine['load'] = async (...args) => (await this.#engine()).load(...args);
   run: Engine['run'] = async (...args) => (await this.#engine()).run(...args);
+  inspect: Engine['inspect'] = async (...args) => (await this.#engine()).inspect(...args);
   generate: Engine['generate'] = async (...args) => (await this.#engine()).generate(...args);
   measure: Engine['measure'] = async (...args) => (await this.#engine()).measure(...args);
   exportOnnx: Engine['exportOnnx'] = async (...args) => (await this.#engine()).exportOnnx(...args);

@@ -11,6 +11,7 @@ import type { ParamSource, Plan, Site } from '../model/plan.ts';
 import type { Judgement } from '../onnx/judge.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
 import type { Candidate, Sampling } from '../model/sample.ts';
+import type { Params } from '../norm/reference.ts';
 import type { NormId } from '../norm/registry.ts';
 import type { ProblemData } from '../problem.ts';
 import type { Parting } from './parting.ts';
@@ -125,6 +126,20 @@ export type Comparison = {
   readonly contests: readonly Contest[];
 };
 
+/** What went through one site in one forward, value by value. */
+export type Inspection = {
+  readonly site: string;
+  readonly norm: NormId;
+  readonly C: number;
+  readonly eps: number;
+  /** [T, C] before the norm. */
+  readonly x: Float32Array;
+  /** [T, C] after it, γ and β included. */
+  readonly y: Float32Array;
+  /** By name, as they ran: [1] or [C] each, statistics of this prompt filled in. */
+  readonly params: Params;
+};
+
 type Abortable = { readonly signal?: AbortSignal };
 
 export interface Engine {
@@ -139,6 +154,13 @@ export interface Engine {
   tokenize(model: string, text: string): Promise<Token[]>;
   /** One forward of `tokens`; loads the plan's weights first if need be. */
   run(plan: Plan, tokens: readonly number[], options: Abortable & { probes: boolean }): Promise<Run>;
+  /** The values themselves at these sites, in a forward of its own that nothing is timed in. */
+  inspect(
+    plan: Plan,
+    tokens: readonly number[],
+    sites: readonly string[],
+    options?: Abortable,
+  ): Promise<readonly Inspection[]>;
   /** Continues `tokens`; aborting keeps what was generated so far. */
   generate(
     plan: Plan,

@@ -5,19 +5,18 @@ import type { Timings } from '../bench/timings.ts';
 import { summarize } from '../bench/summary.ts';
 import { wallStepMs } from '../gpu/clock.ts';
 import { NO_MEMORY } from '../gpu/device.ts';
-import { measuredParams, referenceStats } from '../kernel/probe-reference.ts';
+import { referenceStats } from '../kernel/probe-reference.ts';
 import { splitWeightsId } from '../model/catalog.ts';
 import type { Plan, Site } from '../model/plan.ts';
 import { randomFrom, sampleToken } from '../model/sample.ts';
 import { sitesOf } from '../model/weights.ts';
 import type { Checkpoint } from '../model/weights.ts';
-import { normSpec, thetaLayout } from '../norm/registry.ts';
 import { OrtSession, ortName } from '../onnx/session.ts';
 import { tapName } from '../onnx/write.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
 import { Problem } from '../problem.ts';
-import { checkTokens, drawTokens, isCausal, readLogits, reportSite, thetaOf } from './answer.ts';
-import type { Engine, Environment, Generation, Run, SiteReport } from './api.ts';
+import { checkTokens, drawTokens, inspection, isCausal, readLogits, reportSite } from './answer.ts';
+import type { Engine, Environment, Generation, Inspection, Run, SiteReport } from './api.ts';
 import type { Library } from './library.ts';
 import { partingOf } from './parting.ts';
 import type { Parting, StreamOf } from './parting.ts';
@@ -121,6 +120,26 @@ export class OrtEngine implements Engine {
     const [one, other] = [await streamOf(a), await streamOf(b)];
     const sites = sitesOf(checkpoint.config).map(({ id }) => id);
     return partingOf(sites, tokens.length, one, other);
+  }
+
+  async inspect(
+    plan: Plan,
+    given: readonly number[],
+    sites: readonly string[],
+    { signal }: Parameters<Engine['inspect']>[3] = {},
+  ): Promise<readonly Inspection[]> {
+    const checkpoint = await this.#library.checkpoint(plan.weights);
+    const tokens = checkTokens(given, checkpoint);
+    const outputs = await this.#exclusive(async () => {
+      signal?.throwIfAborted();
+      const { session } = await this.#open(plan, { weights: 'f32', hasTaps: true });
+      return session.run(tokens);
+    });
+    const tap = (site: string, side: 'in' | 'out'): Float32Array =>
+      outputs.get(tapName(site, side)) ?? new Float32Array();
+    return sites.map((site) =>
+      inspection(checkpoint, plan, site, { in: tap(site, 'in'), out: tap(site, 'out') }),
+    );
   }
 
   async generate(
@@ -266,16 +285,9 @@ function tapped(
   plan: Plan,
   tap: (side: 'in' | 'out') => Float32Array,
 ): SiteReport {
-  const { n_embd: C, norm_eps: eps } = checkpoint.config;
-  const { norm, values, isMeasured } = thetaOf(checkpoint, plan, site.id);
-  const { offsets } = thetaLayout(norm, C);
-  const own = Object.fromEntries(
-    Object.entries(normSpec(norm).params).map(([name, { size }]) => {
-      const offset = offsets[name] ?? 0;
-      return [name, values.subarray(offset, offset + (size === 'C' ? C : 1))];
-    }),
-  );
-  const x = tap('in');
-  const params = isMeasured ? measuredParams(norm, own, Float64Array.from(x), C) : own;
-  return reportSite(referenceStats(norm, params, x, tap('out'), C, eps), site, checkpoint, plan);
+  const { norm, C, eps, x, y, params } = inspection(checkpoint, plan, site.id, {
+    in: tap('in'),
+    out: tap('out'),
+  });
+  return reportSite(referenceStats(norm, params, x, y, C, eps), site, checkpoint, plan);
 }

@@ -39,6 +39,8 @@ export class RemoteEngine implements Engine {
   load: Engine['load'] = (weights, options) => this.#call('load', [weights], options);
   tokenize: Engine['tokenize'] = (model, text) => this.#call('tokenize', [model, text]);
   run: Engine['run'] = (plan, tokens, options) => this.#call('run', [plan, tokens], options);
+  inspect: Engine['inspect'] = (plan, tokens, sites, options) =>
+    this.#call('inspect', [plan, tokens, sites], options);
   generate: Engine['generate'] = (plan, tokens, sampling, options) =>
     this.#call('generate', [plan, tokens, sampling], options);
   measure: Engine['measure'] = (plan, tokens, spec, options) =>

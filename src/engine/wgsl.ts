@@ -22,7 +22,7 @@ import { problemData } from '../problem.ts';
 import type { ProblemData } from '../problem.ts';
 import type { Baselines } from '../bench/suite.ts';
 import type { Baseline } from '../onnx/baseline.ts';
-import { checkTokens, drawTokens, isCausal, readLogits, reportSite } from './answer.ts';
+import { checkTokens, drawTokens, inspection, isCausal, readLogits, reportSite } from './answer.ts';
 import type { OurLogits } from './bench-baselines.ts';
 import { Session } from './device-session.ts';
 import { partingOf } from './parting.ts';
@@ -133,6 +133,13 @@ export class WgslEngine implements Engine {
     });
   }
 
+  inspect: Engine['inspect'] = async (plan, given, sites, { signal } = {}) => {
+    const checkpoint = await this.#library.checkpoint(plan.weights);
+    const tokens = checkTokens(given, checkpoint);
+    const captured = await this.#capture(plan, checkpoint, tokens, signal, sites);
+    return [...captured].map(([site, values]) => inspection(checkpoint, plan, site, values));
+  };
+
   async generate(
     plan: Plan,
     given: readonly number[],
@@ -207,33 +214,18 @@ export class WgslEngine implements Engine {
   ): Promise<Judgement> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
     const tokens = checkTokens(given, checkpoint);
-    const V = checkpoint.config.vocab_size;
-    const [{ OrtSession }, { judge }, { tapName }] = await Promise.all([
-      import('../onnx/session.ts'),
-      import('../onnx/judge.ts'),
-      import('../onnx/write.ts'),
-    ]);
-    const { bytes } = await this.#library.onnx(plan, { weights: 'f32', hasTaps: true });
+    const { askOnnxruntime, compareWith } = await import('./judging.ts');
     // In the queue like everything else: two of onnxruntime's builds starting at once get in each other's way.
-    const { theirs, engine } = await this.#exclusive(async () => {
+    const theirs = await this.#exclusive(async () => {
       signal?.throwIfAborted();
-      await using session = await OrtSession.open(bytes);
-      return { theirs: await session.run(tokens), engine: session.engine };
+      return askOnnxruntime(this.#library, plan, tokens);
     });
     signal?.throwIfAborted();
     const { logits } = await this.run(plan, tokens, { probes: false, ...(signal ? { signal } : {}) });
-    const captured = await this.#capture(plan, tokens);
-    const empty = new Float32Array();
-    return judge(
-      engine,
-      { logits, site: (site, side) => captured.get(site)?.[side] ?? empty },
-      {
-        logits: theirs.get('logits') ?? empty,
-        site: (site, side) => theirs.get(tapName(site, side)) ?? empty,
-      },
-      sitesOf(checkpoint.config).map(({ id }) => id),
-      V,
-    );
+    const captured = await this.#capture(plan, checkpoint, tokens, signal);
+    const { config } = checkpoint;
+    const sites = sitesOf(config).map(({ id }) => id);
+    return compareWith(theirs, { logits, captured }, sites, config.vocab_size);
   }
 
   async part(
@@ -244,9 +236,8 @@ export class WgslEngine implements Engine {
   ): Promise<Parting> {
     const checkpoint = await this.#library.checkpoint(a.weights);
     const given = checkTokens(tokens, checkpoint);
-    const one = await this.#capture(a, given);
-    signal?.throwIfAborted();
-    const other = await this.#capture(b, given);
+    const one = await this.#capture(a, checkpoint, given, signal);
+    const other = await this.#capture(b, await this.#library.checkpoint(b.weights), given, signal);
     const stream =
       (captured: typeof one): StreamOf =>
       (site) =>
@@ -340,6 +331,22 @@ export class WgslEngine implements Engine {
     return result;
   }
 
+  /** Input and output [T, C] of these sites, or of all. */
+  #capture(
+    plan: Plan,
+    checkpoint: Checkpoint,
+    tokens: readonly number[],
+    signal?: AbortSignal,
+    sites?: readonly string[],
+  ): ReturnType<Program['capture']> {
+    return this.#exclusive(async () => {
+      signal?.throwIfAborted();
+      const mode = { kind: 'prefill', hasProbes: false, fusion: NO_FUSION } as const;
+      using program = await this.#program(await this.#open(), plan, checkpoint, mode);
+      return await program.capture(tokens, sites);
+    });
+  }
+
   /** The device's session; a new one if there is none or its device is gone. */
   async #open(): Promise<Session> {
     const current = await this.#session?.catch(() => undefined);
@@ -356,19 +363,6 @@ export class WgslEngine implements Engine {
       session.weights.set(id, weights);
     }
     return weights;
-  }
-
-  /** Input and output of every site, norms unfused. */
-  async #capture(plan: Plan, tokens: readonly number[]): ReturnType<Program['capture']> {
-    const checkpoint = await this.#library.checkpoint(plan.weights);
-    return this.#exclusive(async () => {
-      using program = await this.#program(await this.#open(), plan, checkpoint, {
-        kind: 'prefill',
-        hasProbes: false,
-        fusion: NO_FUSION,
-      });
-      return await program.capture(tokens);
-    });
   }
 
   /** Measures, where that is due, which kernel is best for each product of the plan's programs. */

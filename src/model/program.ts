@@ -129,14 +129,16 @@ export class Program implements Disposable {
   }
 
   /**
-   * One forward that keeps the input and the output of every site: [T, C] each. For comparing engines, not for
-   * timing: the pass is broken at every site. Sites that are fused are not in it.
+   * One forward that keeps the input and the output of every site, or of `sites`: [T, C] each. For looking, not for
+   * timing: the pass is broken at every operation. Sites that are fused are not in it.
    */
   async capture(
     tokens: ArrayLike<number>,
+    sites?: readonly string[],
   ): Promise<Map<string, { readonly in: Float32Array; readonly out: Float32Array }>> {
     const sizeBytes = tokens.length * this.#C * 4;
-    const taps = this.ops.flatMap(({ tap }) => (tap ? [tap] : []));
+    const isWanted = (tap: Tap | null): tap is Tap => tap !== null && (sites?.includes(tap.site) ?? true);
+    const taps = this.ops.map(({ tap }) => tap).filter(isWanted);
     using kept = this.#gpu.buffer('captured', 'probes', 2 * taps.length * sizeBytes);
     this.#prepare(tokens, 0);
     const encoder = this.#gpu.device.createCommandEncoder({ label: 'capture' });
@@ -145,7 +147,7 @@ export class Program implements Disposable {
       const pass = encoder.beginComputePass();
       this.#dispatch(pass, op, tokens.length, 0);
       pass.end();
-      for (const buffer of op.tap ? [op.tap.x, op.tap.y] : []) {
+      for (const buffer of isWanted(op.tap) ? [op.tap.x, op.tap.y] : []) {
         encoder.copyBufferToBuffer(buffer.raw, 0, kept.raw, at, sizeBytes);
         at += sizeBytes;
       }

@@ -94,3 +94,28 @@ export const dyisru: OnnxRecipe = {
   kind: 'core',
   write: ({ op, x, param }) => op('Div', [x, op('Sqrt', [op('Add', [op('Mul', [x, x]), param('b')])])]),
 };
+
+const driveOf = ({ op, x, param }: OnnxNorm): string => op('Mul', [x, param('alpha')]);
+const shiftedDrive = (norm: OnnxNorm): string => norm.op('Add', [driveOf(norm), norm.param('shift')]);
+/** Clip wants scalars; Min and Max take tensors as they are here. */
+const held = ({ op, number }: OnnxNorm, u: string, to: number): string =>
+  op('Min', [op('Max', [u, number(-to)]), number(to)]);
+
+export const dyhardtanh: OnnxRecipe = { kind: 'core', write: (norm) => held(norm, driveOf(norm), 1) };
+
+export const dysigmoid: OnnxRecipe = { kind: 'core', write: (norm) => norm.op('Sigmoid', [driveOf(norm)]) };
+
+export const dyarctan: OnnxRecipe = {
+  kind: 'core',
+  write: (norm) => norm.op('Mul', [norm.op('Atan', [shiftedDrive(norm)]), norm.number(2 / Math.PI)]),
+};
+
+export const dysoftsign: OnnxRecipe = {
+  kind: 'core',
+  write: (norm) => norm.op('Softsign', [shiftedDrive(norm)]),
+};
+
+export const dysatursin: OnnxRecipe = {
+  kind: 'core',
+  write: (norm) => norm.op('Sin', [held(norm, shiftedDrive(norm), Math.PI / 2)]),
+};

@@ -40,7 +40,10 @@ function pointwise(bend: NonNullable<Reference['bend']>): Reference {
 }
 
 /** Mean and biased variance of `count` values, two passes from the first value, so that constant values have none. */
-function meanAndVariance(value: (index: number) => number, count: number): [mean: number, variance: number] {
+export function meanAndVariance(
+  value: (index: number) => number,
+  count: number,
+): [mean: number, variance: number] {
   const origin = value(0);
   let mean = 0;
   for (let i = 0; i < count; i++) mean += (value(i) - origin) / count;
@@ -115,6 +118,46 @@ export const derf = pointwise({
   drive: (x, params) => first(params, 'alpha') * x + first(params, 'shift'),
   value: erf,
   slope: (u) => Math.exp(-u * u),
+});
+
+const driveOf = (x: number, params: Params): number => first(params, 'alpha') * x;
+const shiftedDrive = (x: number, params: Params): number => driveOf(x, params) + first(params, 'shift');
+
+/** clamp(αx, −1, 1). Zhu et al. 2025, table 7. */
+export const dyhardtanh = pointwise({
+  drive: driveOf,
+  value: (u) => Math.min(1, Math.max(-1, u)),
+  slope: (u) => Number(Math.abs(u) < 1),
+});
+
+/** 1 / (1 + exp(−αx)), not centred. Zhu et al. 2025, table 7. */
+export const dysigmoid = pointwise({
+  drive: driveOf,
+  value: (u) => 1 / (1 + Math.exp(-u)),
+  slope: (u) => 1 - Math.tanh(u / 2) ** 2,
+});
+
+/** (2/π) atan(αx + s). Chen et al. 2025, their repository's other functions, as are the next two. */
+export const dyarctan = pointwise({
+  drive: shiftedDrive,
+  value: (u) => (2 / Math.PI) * Math.atan(u),
+  slope: (u) => 1 / (1 + u * u),
+});
+
+/** u / (1 + |u|). */
+export const dysoftsign = pointwise({
+  drive: shiftedDrive,
+  value: (u) => u / (1 + Math.abs(u)),
+  slope: (u) => (1 + Math.abs(u)) ** -2,
+});
+
+const quarter = (u: number): number => Math.min(Math.PI / 2, Math.max(-Math.PI / 2, u));
+
+/** sin of u held to ±π/2. */
+export const dysatursin = pointwise({
+  drive: shiftedDrive,
+  value: (u) => Math.sin(quarter(u)),
+  slope: (u) => (Math.abs(u) < Math.PI / 2 ? Math.cos(u) : 0),
 });
 
 /** x / √(b + x²), without the √C that gamma absorbs. Stollenwerk 2025, section 3. */

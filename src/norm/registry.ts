@@ -34,6 +34,10 @@ export type NormSpec = {
   readonly line?: { readonly per: 'std' | 'rms'; readonly isCentred: boolean };
   /** What the histogram shows; members that do not bend share x/σ. */
   readonly drive: string;
+  /** Of a member of single values: what its curve is called among others. */
+  readonly curve?: string;
+  /** Offered under "more", as a raw swap. */
+  readonly isGallery?: boolean;
   readonly color: { readonly light: string; readonly dark: string };
   /** One sentence for people who meet it for the first time. */
   readonly idea: string;
@@ -56,6 +60,7 @@ export const NORMS = {
     over: 'element',
     params: { gamma, beta },
     drive: STAND_IN,
+    curve: 'a line',
     color: { light: '#6f7680', dark: '#a3a9b2' },
     idea: 'Only the learnt scale and shift remain. Nothing holds the size of the activations.',
     reference: reference.none,
@@ -141,6 +146,7 @@ export const NORMS = {
     params: { alpha: scalar('alpha', 1), gamma, beta },
     gain: { param: 'alpha', power: 1 },
     drive: 'αx',
+    curve: 'tanh',
     color: { light: '#c04e00', dark: '#f2813c' },
     idea: 'No statistic at all: every value goes through the same tanh, scaled by one learnt α.',
     reference: reference.dyt,
@@ -156,6 +162,7 @@ export const NORMS = {
     params: { alpha: scalar('alpha', 1), shift: scalar('shift', 0), gamma, beta },
     gain: { param: 'alpha', power: 1 },
     drive: 'αx + s',
+    curve: 'erf',
     color: { light: '#b04a85', dark: '#e08fbd' },
     idea: 'DyT with the error function and a learnt shift s.',
     reference: reference.derf,
@@ -171,15 +178,104 @@ export const NORMS = {
     params: { b: scalar('b', 1), gamma, beta },
     gain: { param: 'b', power: -2 },
     drive: 'x/√b',
+    curve: 'isru',
     color: { light: '#8f6a00', dark: '#dfb23f' },
     idea: 'The exact pointwise counterpart of RMSNorm; it bends later and softer than tanh.',
     reference: reference.dyisru,
     onnx: onnx.dyisru,
   },
+  dyhardtanh: {
+    label: 'DyHardtanh',
+    name: 'Dynamic hard tanh',
+    formula: String.raw`y = \gamma\,\mathrm{clamp}(\alpha x, -1, 1) + \beta`,
+    paper: 'arXiv:2503.10622',
+    year: 2025,
+    over: 'element',
+    params: { alpha: scalar('alpha', 1), gamma, beta },
+    gain: { param: 'alpha', power: 1 },
+    drive: 'αx',
+    curve: 'hardtanh',
+    isGallery: true,
+    color: { light: '#a0522d', dark: '#d9946b' },
+    idea: 'Straight in the middle, flat outside: tanh with corners. The DyT paper’s ablation.',
+    reference: reference.dyhardtanh,
+    onnx: onnx.dyhardtanh,
+  },
+  dysigmoid: {
+    label: 'DySigmoid',
+    name: 'Dynamic sigmoid',
+    formula: String.raw`y = \frac{\gamma}{1 + e^{-\alpha x}} + \beta`,
+    paper: 'arXiv:2503.10622',
+    year: 2025,
+    over: 'element',
+    params: { alpha: scalar('alpha', 1), gamma, beta },
+    gain: { param: 'alpha', power: 1 },
+    drive: 'αx',
+    curve: 'sigmoid',
+    isGallery: true,
+    color: { light: '#7d5ba6', dark: '#b79bdc' },
+    idea: 'A tanh that is not centred at zero: the DyT paper’s ablation.',
+    reference: reference.dysigmoid,
+    onnx: onnx.dysigmoid,
+  },
+  dyarctan: {
+    label: 'DyArctan',
+    name: 'Dynamic arctangent',
+    formula: String.raw`y = \gamma\,\tfrac{2}{\pi}\arctan(\alpha x + s) + \beta`,
+    paper: 'arXiv:2512.10938',
+    year: 2025,
+    over: 'element',
+    params: { alpha: scalar('alpha', 1), shift: scalar('shift', 0), gamma, beta },
+    gain: { param: 'alpha', power: 1 },
+    drive: 'αx + s',
+    curve: 'arctan',
+    isGallery: true,
+    color: { light: '#3d7a8c', dark: '#74b9cc' },
+    idea: 'Bounded as tanh, but it takes far longer to get there.',
+    reference: reference.dyarctan,
+    onnx: onnx.dyarctan,
+  },
+  dysoftsign: {
+    label: 'DySoftsign',
+    name: 'Dynamic softsign',
+    formula: String.raw`y = \gamma\,\frac{u}{1 + |u|} + \beta,\quad u = \alpha x + s`,
+    paper: 'arXiv:2512.10938',
+    year: 2025,
+    over: 'element',
+    params: { alpha: scalar('alpha', 1), shift: scalar('shift', 0), gamma, beta },
+    gain: { param: 'alpha', power: 1 },
+    drive: 'αx + s',
+    curve: 'softsign',
+    isGallery: true,
+    color: { light: '#5f7f3a', dark: '#a3c47a' },
+    idea: 'No exponential at all; it bends at once and saturates slowly.',
+    reference: reference.dysoftsign,
+    onnx: onnx.dysoftsign,
+  },
+  dysatursin: {
+    label: 'DySaturSin',
+    name: 'Dynamic saturating sine',
+    formula: String.raw`y = \gamma\sin\bigl(\mathrm{clamp}(u, -\tfrac{\pi}{2}, \tfrac{\pi}{2})\bigr) + \beta,\quad u = \alpha x + s`,
+    paper: 'arXiv:2512.10938',
+    year: 2025,
+    over: 'element',
+    params: { alpha: scalar('alpha', 1), shift: scalar('shift', 0), gamma, beta },
+    gain: { param: 'alpha', power: 1 },
+    drive: 'αx + s',
+    curve: 'satursin',
+    isGallery: true,
+    color: { light: '#a8456a', dark: '#e48aab' },
+    idea: 'A sine up to its crest, flat from there: second best of the Derf paper’s search.',
+    reference: reference.dysatursin,
+    onnx: onnx.dysatursin,
+  },
 } as const satisfies Record<string, NormSpec>;
 
 export type NormId = keyof typeof NORMS;
 export const NORM_IDS = Object.keys(NORMS) as readonly NormId[];
+/** Members of the norm bar; the others are the gallery, offered under "more". */
+export const MAIN_NORM_IDS = NORM_IDS.filter((id) => !(NORMS[id] as NormSpec).isGallery);
+export const GALLERY_IDS = NORM_IDS.filter((id) => (NORMS[id] as NormSpec).isGallery);
 /** The norm a visitor meets first, and the first base of a raw swap. */
 export const FIRST_NORM: NormId = 'layernorm';
 /** The norm that the page is about: what the tour puts in its place. */
@@ -189,6 +285,12 @@ export const isNormId = (id: string): id is NormId => Object.hasOwn(NORMS, id);
 
 /** The entry of a member, with the family's common type. */
 export const normSpec = (id: NormId): NormSpec => NORMS[id];
+
+/** Members of single values: their curves can be laid over any norm's points. */
+export const CURVE_IDS = NORM_IDS.filter((id) => normSpec(id).curve !== undefined);
+/** f of a member of single values: u → core. */
+export const curveOf = (id: NormId): ((u: number) => number) =>
+  normSpec(id).reference.bend?.value ?? ((u) => u);
 
 /** Whether a member takes statistics over the prompt's tokens unless its weights bring them. */
 export const isMeasurable = (id: NormId): boolean =>

@@ -24,7 +24,7 @@ export type Link = {
 };
 
 const whole = v.pipe(v.string(), v.regex(/^\d{1,16}$/), v.transform(Number), v.safeInteger());
-const decimal = v.pipe(v.string(), v.regex(/^\d{1,6}(\.\d{1,6})?$/), v.transform(Number));
+const decimal = v.pipe(v.string(), v.regex(/^\d{1,6}(\.\d{1,20})?$/), v.transform(Number));
 const norm = v.pipe(
   v.string(),
   v.check(isNormId),
@@ -37,6 +37,14 @@ const swaps = v.pipe(
   v.array(v.strictTuple([siteId, norm])),
   v.maxLength(MOST_SWAPS),
   v.transform((pairs) => Object.fromEntries(pairs) as Record<string, NormId>),
+);
+const factor = v.pipe(decimal, v.minValue(0.01), v.maxValue(100));
+const alphas = v.pipe(
+  v.string(),
+  v.transform((text) => text.split(',').map((pair) => pair.split(':'))),
+  v.array(v.strictTuple([siteId, factor])),
+  v.maxLength(MOST_SWAPS),
+  v.transform((pairs) => Object.fromEntries(pairs) as Record<string, number>),
 );
 const scope = v.pipe(
   v.string(),
@@ -52,7 +60,8 @@ const CONFIG = {
   base: norm,
   swaps,
   scope,
-  alpha: v.pipe(decimal, v.minValue(0.01), v.maxValue(100)),
+  alpha: factor,
+  alphas,
   prompt: v.pipe(v.string(), v.maxLength(LONGEST_PROMPT)),
 } as const;
 const SAMPLING = {

@@ -12,6 +12,7 @@ import { readReceipt } from '../receipt/read.ts';
 import { recordedPlan, recordedRun } from '../receipt/recorded.ts';
 import type { RunReceipt } from '../receipt/schema.ts';
 import { draftFor, draftOf, setBench, withReport } from './bench.ts';
+import { setMicroscope, sitesToInspect } from './microscope.ts';
 import {
   DEFAULT_CONFIG,
   isStale,
@@ -21,9 +22,10 @@ import {
   setConfig,
   setRun,
   setView,
+  shownSite,
   sitesThatSeeAhead,
 } from './store.ts';
-import type { Config, Experiment } from './store.ts';
+import type { Config, Experiment, RunState } from './store.ts';
 
 const TIMING = { samples: 20, budgetMs: 1500 } as const;
 const COMPARE_ROUNDS = 10;
@@ -42,7 +44,15 @@ function rest(ms: number, signal: AbortSignal): Promise<void> {
 }
 
 /** Fields of the config whose change asks for another run; a new prompt waits for Run. */
-const RUN_FIELDS: readonly (keyof Config)[] = ['model', 'weights', 'norm', 'base', 'swaps', 'alpha'];
+const RUN_FIELDS: readonly (keyof Config)[] = [
+  'model',
+  'weights',
+  'norm',
+  'base',
+  'swaps',
+  'alpha',
+  'alphas',
+];
 
 export type Session = {
   /** Opens the device, loads the first model, runs the first prompt, and from then on follows the config. */
@@ -151,21 +161,47 @@ export function createSession(store: Experiment, engine: Engine): Session {
     setRun(store, { parting });
   }
 
+  /** Values of a run at the sites worth keeping, by site. */
+  async function values(of: Run, signal?: AbortSignal): Promise<RunState['inspections']> {
+    const state = store.getState();
+    const ids = of.tokens.map(({ id }) => id);
+    const sites = sitesToInspect(of, shownSite({ ...state, run: { ...state.run, result: of } }));
+    const inspected = await engine.inspect(of.plan, ids, sites, signal ? { signal } : {});
+    signal?.throwIfAborted();
+    return Object.fromEntries(inspected.map((one) => [one.site, one]));
+  }
+
+  /** Fetches the values of a site that was just locked, where a run keeps too many to have them all. */
+  async function look(site: string): Promise<void> {
+    const { result, inspections } = store.getState().run;
+    if (!result || Object.keys(inspections).length === 0 || inspections[site]) return;
+    try {
+      const fetched = await values(result);
+      const { run: now } = store.getState();
+      if (now.result === result) setRun(store, { inspections: { ...now.inspections, ...fetched } });
+    } catch (thrown) {
+      setRun(store, { problem: problemData(thrown) });
+    }
+  }
+
   const run = (): Promise<void> =>
     instead(async (signal) => {
       const { config, plan, tokens } = await prepare(signal);
       setRun(store, { phase: 'running' });
       const result = await engine.run(plan, tokens, { probes: true, signal });
       signal.throwIfAborted();
+      const inspections = await values(result, signal);
       const { generation } = store.getState().run;
       const isContinued = generation?.prompt === config.prompt && samePlan(generation.plan, plan);
       setRun(store, {
         result,
+        inspections,
         resultPrompt: config.prompt,
         resultAt: Date.now(),
         generation: isContinued ? generation : null,
         phase: 'idle',
       });
+      setMicroscope(store, { drafts: {} });
       const ids = result.tokens.map(({ id }) => id);
       await part(result, signal);
       await time(plan, ids, signal);
@@ -342,7 +378,8 @@ export function createSession(store: Experiment, engine: Engine): Session {
 
   return {
     start: async () => {
-      store.subscribe(({ config }, { config: before }) => {
+      store.subscribe(({ config, view }, { config: before, view: viewBefore }) => {
+        if (view.site !== null && view.site !== viewBefore.site) void look(view.site);
         if (RUN_FIELDS.some((field) => config[field] !== before[field])) void run();
         else if (config.prompt !== before.prompt) void tokenize(config.model, config.prompt);
       });

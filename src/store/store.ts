@@ -2,7 +2,7 @@
 // No engine, no GPU, no React. Actions are functions of this module; results are replaced whole, never changed.
 import { createStore } from 'zustand/vanilla';
 import type { Timings } from '../bench/timings.ts';
-import type { Comparison, Environment, Loaded, LoadProgress, Run } from '../engine/api.ts';
+import type { Comparison, Environment, Inspection, Loaded, LoadProgress, Run } from '../engine/api.ts';
 import type { Token } from '../format/tokenizer.ts';
 import { FIRST_MODEL, trainedNorms, weightsId } from '../model/catalog.ts';
 import type { Parting } from '../engine/parting.ts';
@@ -15,6 +15,8 @@ import type { NormId } from '../norm/registry.ts';
 import type { ProblemData } from '../problem.ts';
 import { NO_BENCH } from './bench.ts';
 import type { BenchState } from './bench.ts';
+import { DEFAULT_MICROSCOPE } from './microscope.ts';
+import type { MicroscopeState } from './microscope.ts';
 
 /** Six prompts to start from: the first one, repeats, code, another script, rare bytes, one word. */
 export const SAMPLE_PROMPTS = [
@@ -42,6 +44,8 @@ export type Config = {
   readonly scope: Scope;
   /** Multiplies every site's gain. */
   readonly alpha: number;
+  /** By site, on top of `alpha`; a site that is absent has 1. */
+  readonly alphas: Readonly<Record<string, number>>;
   readonly prompt: string;
   readonly sampling: Sampling;
 };
@@ -54,6 +58,7 @@ export const DEFAULT_CONFIG: Config = {
   swaps: {},
   scope: { kind: 'all', layer: 'all' },
   alpha: 1,
+  alphas: {},
   prompt: SAMPLE_PROMPTS[0],
   sampling: { temperature: 0.8, topK: 40, seed: 1, maxTokens: 60 },
 };
@@ -96,6 +101,8 @@ export type RunState = {
   /** Tokens of the prompt as it stands in the box. */
   readonly promptTokens: readonly Token[];
   readonly result: Run | null;
+  /** Values of `result` by site: of all its sites, or of those looked at where that would be too many. */
+  readonly inspections: Readonly<Record<string, Inspection>>;
   /** The prompt that `result` ran, and when. */
   readonly resultPrompt: string;
   readonly resultAt: number;
@@ -155,6 +162,7 @@ export type State = {
   readonly config: Config;
   readonly run: RunState;
   readonly bench: BenchState;
+  readonly microscope: MicroscopeState;
   readonly view: View;
 };
 
@@ -169,6 +177,7 @@ export const createExperiment = () =>
       loaded: null,
       promptTokens: [],
       result: null,
+      inspections: {},
       resultPrompt: '',
       resultAt: 0,
       generation: null,
@@ -182,6 +191,7 @@ export const createExperiment = () =>
       problem: null,
     },
     bench: NO_BENCH,
+    microscope: DEFAULT_MICROSCOPE,
     view: DEFAULT_VIEW,
   }));
 export type Experiment = ReturnType<typeof createExperiment>;
@@ -221,7 +231,7 @@ export function planOf(config: Config, sites: readonly Site[]): Plan {
     sites: Object.fromEntries(
       sites.map(({ id }) => {
         const norm = normAt(config, id);
-        const alphaScale = normSpec(norm).gain ? config.alpha : 1;
+        const alphaScale = normSpec(norm).gain ? config.alpha * (config.alphas[id] ?? 1) : 1;
         return [id, { norm, source: norm === base ? 'twin' : 'raw', alphaScale }];
       }),
     ),
@@ -251,9 +261,12 @@ export const unpin = (store: Experiment): void => setRun(store, { pinned: null, 
 export const sitesThatSeeAhead = ({ sites }: Plan): string[] =>
   Object.keys(sites).filter((id) => sites[id]?.source === 'raw' && isMeasurable(sites[id].norm));
 
-/** What multiplies α where it acts, or 1. */
-export const planAlpha = ({ sites }: Plan): number =>
-  Object.values(sites).find(({ alphaScale }) => alphaScale !== 1)?.alphaScale ?? 1;
+/** What multiplies α where it acts, or 1; null where sites differ. */
+export function planAlpha({ sites }: Plan): number | null {
+  const acting = Object.values(sites).filter(({ norm }) => normSpec(norm).gain);
+  const [scale = 1, ...others] = new Set(acting.map(({ alphaScale }) => alphaScale));
+  return others.length === 0 ? scale : null;
+}
 
 /** Puts `norm` at the sites in scope, or loads its twin; in twin mode a member without a twin is not to be had. */
 export function chooseNorm(store: Experiment, norm: NormId): void {

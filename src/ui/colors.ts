@@ -14,6 +14,14 @@ export type Meaning = 'magnitude' | 'signed' | 'share' | 'rest';
 export const normColor = (id: NormId, isDark: boolean): string =>
   normSpec(id).color[isDark ? 'dark' : 'light'];
 
+/** A few things told apart, such as the channels that hold the extremes; after Okabe and Ito. */
+export const CATEGORIES = {
+  light: ['#d55e00', '#0072b2', '#00805d', '#b0437f', '#8f6a00'],
+  dark: ['#f2813c', '#5fb4ea', '#2fc39b', '#e78bc0', '#e6c04a'],
+} as const;
+/** Everything else beside them. */
+export const PALE = { light: '#8b8f96', dark: '#777d87' } as const;
+
 const MAPS: Record<'light' | 'dark', Record<Exclude<Meaning, 'rest'>, (t: number) => string>> = {
   light: {
     magnitude: (t) => interpolateCividis(0.12 + 0.88 * t),
@@ -57,6 +65,18 @@ export function valueScale(
     color: (value) =>
       Number.isFinite(value) ? map(Math.min(1, Math.max(0, (value - low) / (high - low)))) : null,
   };
+}
+
+/** Cividis from the least to the most of a few positive values, so that they are told apart. */
+export function spreadScale(
+  values: ArrayLike<number>,
+  isDark: boolean,
+): { color: (value: number) => string; low: number; high: number } {
+  const fine = Array.from(values).filter(Number.isFinite);
+  const [low, high] = [Math.min(...fine), Math.max(...fine)];
+  const [from, to] = isDark ? [0.25, 1] : [0, 0.86];
+  const at = (value: number): number => (high > low ? (value - low) / (high - low) : 0.5);
+  return { low, high, color: (value) => interpolateCividis(from + (to - from) * at(value)) };
 }
 
 /** Relative luminance. WCAG 2.2. */

@@ -17,11 +17,15 @@ export function runName({ plan }: Run): string {
   return [
     source === 'twin' ? names : `${from} → ${names}`,
     source === 'twin' ? 'native' : source === 'raw' ? 'raw swap' : source,
-    alpha === 1 ? '' : `α × ${alpha.toFixed(2)}`,
+    alpha === 1 ? '' : alphaWords(alpha),
   ]
     .filter(Boolean)
     .join(', ');
 }
+
+/** What multiplies α; null where sites differ. */
+const alphaWords = (alpha: number | null): string =>
+  alpha === null ? 'α a site' : `α × ${alpha.toFixed(2)}`;
 
 /** What was asked for differently: name, A's, B's. */
 export function differences(
@@ -38,7 +42,7 @@ export function differences(
   const all = [
     ['weights', a.run.plan.weights, b.run.plan.weights],
     [`norm at ${sites.length} ${sites.length === 1 ? 'site' : 'sites'}`, normsOf(a), normsOf(b)],
-    ['α', planAlpha(a.run.plan).toFixed(2), planAlpha(b.run.plan).toFixed(2)],
+    ['α', alphaWords(planAlpha(a.run.plan)), alphaWords(planAlpha(b.run.plan))],
     ['prompt', a.prompt, b.prompt],
   ] as const;
   return all.filter(([, one, other]) => one !== other);

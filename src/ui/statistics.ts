@@ -2,6 +2,7 @@
 import type { Run, SiteReport } from '../engine/api.ts';
 import type { TokenField } from '../kernel/probe.ts';
 import { normSpec } from '../norm/registry.ts';
+import { expectedBeyond } from '../norm/saturation.ts';
 import { valueScale } from './colors.ts';
 import type { Meaning } from './colors.ts';
 import { number, percent } from './format.ts';
@@ -106,6 +107,26 @@ export const average = (values: ArrayLike<number>): number => {
 };
 
 export const total = (values: ArrayLike<number>): number => average(values) * values.length;
+
+/** Standard deviation of all values that come to a site, over tokens and channels. */
+export const spreadOf = ({ tokens: { mean, rms } }: SiteReport): number =>
+  Math.sqrt(Math.max(0, average(rms.map((value) => value ** 2)) - average(mean) ** 2));
+
+/**
+ * Shares of |u| > 1, 2 and 3 of a normal distribution with the mean and spread of all u of the site. Drives are
+ * straight lines in x, or x/σ of the row: the moments of x are enough.
+ */
+export function expectedShares({ norm, scalars, tokens }: SiteReport): number[] {
+  const { bend } = normSpec(norm).reference;
+  const params = Object.fromEntries(Object.entries(scalars).map(([name, value]) => [name, [value]]));
+  const origin = bend?.drive(0, params) ?? 0;
+  const gain = bend ? bend.drive(1, params) - origin : 1;
+  const unit = (t: number): number => (bend ? 1 : (tokens.std[t] ?? 0) || 1);
+  const mean = average(tokens.mean.map((value, t) => value / unit(t)));
+  const square = average(tokens.rms.map((value, t) => (value / unit(t)) ** 2));
+  const std = Math.abs(gain) * Math.sqrt(Math.max(0, square - mean * mean));
+  return [1, 2, 3].map((k) => expectedBeyond(k, origin + gain * mean, std));
+}
 
 /** A value of a statistic in words. */
 export const showValue = ({ meaning }: Statistic, value: number, digits = 3): string =>

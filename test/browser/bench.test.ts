@@ -12,7 +12,7 @@ import { Library } from '../../src/engine/library.ts';
 import { WgslEngine } from '../../src/engine/wgsl.ts';
 import { GpuClock, wallStepMs } from '../../src/gpu/clock.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
-import { NORM_IDS, thetaLayout } from '../../src/norm/registry.ts';
+import { MAIN_NORM_IDS, thetaLayout } from '../../src/norm/registry.ts';
 import { benchJson } from '../../src/receipt/bench.ts';
 import { readReceipt } from '../../src/receipt/read.ts';
 import { compilerOf, openGpu } from './support.ts';
@@ -106,7 +106,7 @@ describe.each([
   'a cell of norms: [$T, $C] $dtype, residual $hasResidual, $regime',
   ({ T, C, dtype, hasResidual, regime }) => {
     const cell = { id: 'cell', phase: 'isolated', T, past: 0, C, dtype, hasResidual, regime } as const;
-    const ours = NORM_IDS.flatMap((member) => [
+    const ours = MAIN_NORM_IDS.flatMap((member) => [
       { member, form: 'tuned' as const },
       { member, form: 'plain' as const },
     ]);
@@ -149,9 +149,9 @@ describe('a session of norms', () => {
       onProgress: ({ stage }) => stages.push(stage),
       onPredicted: ({ predictions }) => (predicted = predictions.length),
     });
-    expect(predicted).toBe(NORM_IDS.length + 1);
+    expect(predicted).toBe(MAIN_NORM_IDS.length + 1);
     expect(report).toMatchObject({ isStopped: false, failures: [] });
-    expect(report.results.length).toBe(2 * (NORM_IDS.length + 1));
+    expect(report.results.length).toBe(2 * (MAIN_NORM_IDS.length + 1));
     for (const result of report.results) {
       expect(result.samplesUs.length).toBeGreaterThanOrEqual(3);
       expect(result.centerUs).toBeGreaterThan(0);
@@ -159,7 +159,7 @@ describe('a session of norms', () => {
       expect(result.shareOfCopy).toBeGreaterThan(0);
       for (const id of result.kernels) expect(report.kernels.map((k) => k.id)).toContain(id);
     }
-    expect(report.comparisons.length).toBeGreaterThan(NORM_IDS.length);
+    expect(report.comparisons.length).toBeGreaterThan(MAIN_NORM_IDS.length);
     expect(report.flags.map(({ code }) => code)).toContain('software-adapter');
     expect(stages.join()).toContain('measuring');
     expect(JSON.parse(JSON.stringify(report))).toEqual(report);
@@ -183,7 +183,7 @@ describe('a session of norms', () => {
     });
     expect(report.isStopped).toBe(true);
     expect(report.roofline).not.toBeNull();
-    expect(report.results.length).toBe(2 * (NORM_IDS.length + 1));
+    expect(report.results.length).toBe(2 * (MAIN_NORM_IDS.length + 1));
     for (const { samplesUs } of report.results) expect(samplesUs.length).toBeLessThan(400);
     expect(new Set(report.results.map(({ cell }) => cell)).size).toBe(1);
   });
@@ -201,7 +201,7 @@ describe('a report of the engine', () => {
     };
     const report = await engine.bench(spec);
     await engine.dispose();
-    expect(report.results.length).toBe(2 * 2 * (2 * NORM_IDS.length + 1));
+    expect(report.results.length).toBe(2 * 2 * (2 * MAIN_NORM_IDS.length + 1));
     expect(report.environment).toMatchObject({ device: 'gpu', browser: { userAgent: navigator.userAgent } });
     expect(readReceipt(benchJson(report))).toEqual({ kind: 'bench', report, notes: [] });
   });

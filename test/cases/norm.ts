@@ -16,6 +16,11 @@ export const TOLERANCE: Record<NormId, { rel: number; abs: number }> = {
   dyt: { rel: 1e-6, abs: 5e-7 },
   derf: { rel: 1e-6, abs: 5e-7 },
   dyisru: { rel: 1e-6, abs: 5e-7 },
+  dyhardtanh: { rel: 1e-6, abs: 5e-7 },
+  dysigmoid: { rel: 1e-6, abs: 5e-7 },
+  dyarctan: { rel: 1e-6, abs: 5e-7 },
+  dysoftsign: { rel: 1e-6, abs: 5e-7 },
+  dysatursin: { rel: 1e-6, abs: 5e-7 },
 };
 
 /** One step of f16, whichever way it was rounded; the step of its smallest values. */

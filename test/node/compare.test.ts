@@ -111,7 +111,7 @@ describe('words', () => {
     const b = { run: runOf(planOf('dyt', 'layernorm', 2), [1]), prompt: 'y' };
     expect(differences(a, b)).toEqual([
       ['weights', 'fairy-tale-gpt/dyt', 'fairy-tale-gpt/layernorm'],
-      ['α', '1.00', '2.00'],
+      ['α', 'α × 1.00', 'α × 2.00'],
       ['prompt', 'x', 'y'],
     ]);
   });

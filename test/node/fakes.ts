@@ -1,6 +1,6 @@
 // Stand-ins that several node tests share: one model on paper, an engine without a GPU, files of the repository.
 import { readFileSync } from 'node:fs';
-import type { Engine, Loaded, Run } from '../../src/engine/api.ts';
+import type { Engine, Inspection, Loaded, Run } from '../../src/engine/api.ts';
 import { CURVE, DRIVE, TOKEN_FIELDS } from '../../src/kernel/probe.ts';
 import { benchReportOf } from './bench-report.ts';
 import { parseModelInfo } from '../../src/model/catalog.ts';
@@ -133,6 +133,13 @@ export const judgementOf = (tokenCount: number): Awaited<ReturnType<Engine['judg
   tokenCount,
 });
 
+/** Two channels a token: the token's number, and minus that. */
+export const inspectionOf = (plan: Plan, site: string, T: number): Inspection => {
+  const x = Float32Array.from({ length: 2 * T }, (_, i) => (i % 2 ? -1 : 1) * (i >> 1));
+  const params = { gamma: [1, 1], beta: [0, 0], alpha: [0.5] };
+  return { site, norm: plan.sites[site]?.norm ?? 'none', C: 2, eps: 1e-5, x, y: x, params };
+};
+
 /** An engine that answers at once; a token is a character. Give it other methods to make it slow, wrong or full. */
 export function fakeEngine(methods: Partial<Engine> = {}): Engine {
   return {
@@ -141,6 +148,7 @@ export function fakeEngine(methods: Partial<Engine> = {}): Engine {
     load: async (weights) => loadedOf(weights),
     tokenize: async (_model, text) => Array.from(text, (char) => ({ id: char.length, text: char })),
     run: async (plan, tokens) => runOf(plan, tokens),
+    inspect: async (plan, tokens, sites) => sites.map((site) => inspectionOf(plan, site, tokens.length)),
     exportOnnx: async () => new Uint8Array(),
     judge: async (_plan, tokens) => judgementOf(tokens.length),
     compare: async (plan, tokens) => ({ plan, tokenCount: tokens.length, contests: [] }),

@@ -6,7 +6,7 @@ import type { IndexedTensor, TensorIndex } from '../../src/format/tensors.ts';
 import { toFloat32 } from '../../src/format/safetensors.ts';
 import { bindTensors, checkVocabulary, estimateGpuBytes, FAMILIES, readConfig } from '../../src/model/hf.ts';
 import type { LlamaConfig } from '../../src/model/families/llama.ts';
-import { bends, NORM_IDS, normSpec } from '../../src/norm/registry.ts';
+import { bends, MAIN_NORM_IDS, normSpec } from '../../src/norm/registry.ts';
 import { GOLDEN_HF, goldenSource, problemFrom } from './checkpoints.ts';
 import { fileUrl, readBytes, readText } from './fakes.ts';
 
@@ -359,7 +359,7 @@ describe('a checkpoint that is not what its configuration says', () => {
   });
 
   test('a model converted to another norm loads as what it is, site by site', async () => {
-    const bending = NORM_IDS.filter(bends);
+    const bending = MAIN_NORM_IDS.filter(bends);
     expect(bending.length).toBeGreaterThan(2);
     for (const model of ['vit', 'llama-gqa', 'gpt2'])
       for (const norm of bending) {

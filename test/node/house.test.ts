@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs';
 import { posix } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { usedLibraries } from '../../src/kernel/compile.ts';
-import { NORM_IDS, normSpec } from '../../src/norm/registry.ts';
+import { GALLERY_IDS, MAIN_NORM_IDS, NORM_IDS, normSpec } from '../../src/norm/registry.ts';
 import { fileUrl, readText } from './fakes.ts';
 
 /** Lowest first. A file imports from its own folder and from floors below it; neighbours on a floor are strangers. */
@@ -229,7 +229,11 @@ describe('shaders', () => {
   });
 });
 
-test.each(NORM_IDS)('the README has a row for %s', (id) => {
+test.each(GALLERY_IDS)('the README names %s of the gallery', (id) => {
+  expect(readText('README.md')).toContain(normSpec(id).label);
+});
+
+test.each(MAIN_NORM_IDS)('the README has a row for %s', (id) => {
   const { label, paper } = normSpec(id);
   const row = readText('README.md')
     .split('\n')

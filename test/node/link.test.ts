@@ -13,6 +13,7 @@ import { SITES, runOf } from './fakes.ts';
 const SEED = 20261123;
 const norm = fc.constantFrom(...NORM_IDS);
 const sites = SITES.map(({ id }) => id);
+const factor = fc.double({ min: -3, max: 3, noNaN: true }).map((steps) => 2 ** steps); // as the slider gives it
 const configs: fc.Arbitrary<Config> = fc.record({
   model: fc.constantFrom(...MODEL_IDS),
   weights: fc.constantFrom('twin' as const, 'raw' as const),
@@ -23,7 +24,8 @@ const configs: fc.Arbitrary<Config> = fc.record({
     kind: fc.constantFrom('all' as const, ...SITE_KINDS),
     layer: fc.oneof(fc.constant('all' as const), fc.nat(200)),
   }),
-  alpha: fc.integer({ min: 1, max: 10_000 }).map((n) => n / 100),
+  alpha: factor,
+  alphas: fc.dictionary(fc.constantFrom(...sites), factor, { noNullPrototype: true }),
   prompt: fc.string({ unit: 'grapheme', maxLength: 300 }),
   sampling: fc.record({
     temperature: fc.integer({ min: 0, max: 200 }).map((n) => n / 100),
@@ -49,8 +51,6 @@ describe('a link', () => {
         expect(link.refused).toEqual([]);
         expect({ ...DEFAULT_CONFIG, ...link.config }).toEqual({
           ...config,
-          // An empty record of swaps is the default, and is not written.
-          swaps: Object.keys(config.swaps).length ? config.swaps : DEFAULT_CONFIG.swaps,
         });
         const { hide, ...seen } = { ...DEFAULT_VIEW, ...link.view };
         const { hide: hidden, ...looked } = view;

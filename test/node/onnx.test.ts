@@ -13,7 +13,7 @@ import type { Checkpoint } from '../../src/model/weights.ts';
 import { toleranceOf } from '../../src/onnx/judge.ts';
 import { OPSET, tapName, writeOnnx as writeFile } from '../../src/onnx/write.ts';
 import type { OnnxOptions } from '../../src/onnx/write.ts';
-import { isNormId, NORM_IDS } from '../../src/norm/registry.ts';
+import { isNormId, MAIN_NORM_IDS } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
 import { fileUrl, readText } from './fakes.ts';
 
@@ -94,7 +94,7 @@ function expectClose(got: Float32Array, want: Float32Array): void {
   expect(worst).toBeLessThanOrEqual(toleranceOf(largest));
 }
 
-const TWINS = NORM_IDS.filter((norm) => !['instancenorm', 'dyisru'].includes(norm));
+const TWINS = MAIN_NORM_IDS.filter((norm) => !['instancenorm', 'dyisru'].includes(norm));
 
 describe.each(TWINS)('the %s twin as ONNX', (norm) => {
   const { checkpoint, cases, golden } = twin(norm);

@@ -6,7 +6,7 @@ import onnxProto from 'onnx-proto';
 import type { Page } from 'playwright';
 import * as v from 'valibot';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { bends, NORM_IDS, NORMS, normSpec } from '../../src/norm/registry.ts';
+import { bends, MAIN_NORM_IDS, NORMS, normSpec } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
 import { RunReceipt } from '../../src/receipt/schema.ts';
 import { after, openApp, settled, status } from './app.ts';
@@ -46,7 +46,7 @@ describe('a first visit', () => {
       'Omeed likes to eat potatoes',
     );
     const labels = await page.getByRole('radiogroup', { name: 'Normalization' }).getByRole('radio').count();
-    expect(labels).toBe(NORM_IDS.length);
+    expect(labels).toBe(MAIN_NORM_IDS.length);
     await page.getByRole('combobox', { name: 'Model' }).waitFor();
     await page.getByRole('slider', { name: 'Alpha' }).waitFor();
     await page.getByText('software adapter').waitFor();
@@ -67,7 +67,7 @@ describe('the norm bar', () => {
     const next = new Set<string>();
     for (const mode of ['Twin', 'Raw swap'] as const) {
       if (!(await radio(page, mode).isChecked())) await after(page, () => radio(page, mode).check());
-      for (const id of NORM_IDS) {
+      for (const id of MAIN_NORM_IDS) {
         const { label } = NORMS[id];
         if (mode === 'Twin' && !TWINS.has(id)) {
           expect(await radio(page, label).isDisabled()).toBe(true);

@@ -11,7 +11,7 @@ import {
   SUITES,
 } from '../../bench/spec.ts';
 import type { NormsSpec, Shape } from '../../bench/spec.ts';
-import { NORM_IDS, normSpec } from '../../norm/registry.ts';
+import { MAIN_NORM_IDS, normSpec } from '../../norm/registry.ts';
 import type { BenchDraft } from '../../store/bench.ts';
 import { normColor } from '../colors.ts';
 import { useIsDark } from '../hooks.ts';
@@ -77,7 +77,7 @@ export function Setup({
       </div>
       <Choices
         legend="Norms"
-        options={NORM_IDS.map((id) => [id, normSpec(id).label, normSpec(id).idea] as const)}
+        options={MAIN_NORM_IDS.map((id) => [id, normSpec(id).label, normSpec(id).idea] as const)}
         chosen={members}
         color={(id) => normColor(id, isDark)}
         onChange={(chosen) =>

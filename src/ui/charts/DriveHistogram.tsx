@@ -6,11 +6,13 @@ import { bends, normSpec } from '../../norm/registry.ts';
 import { normColor } from '../colors.ts';
 import { number, percent } from '../format.ts';
 import { useSize } from '../hooks.ts';
-import { average } from '../statistics.ts';
+import { average, expectedShares } from '../statistics.ts';
 
-const MARGIN = { top: 8, right: 12, bottom: 20, left: 46 } as const;
+const MARGIN = { top: 8, right: 12, bottom: 20, left: 52 } as const;
 const RANGES = [2, 3, 4, 6, DRIVE.range] as const;
 const SAMPLES = 120;
+/** Height of the derivative below the histogram, and the space between. */
+const BELOW = { height: 26, gap: 6 } as const;
 
 export function DriveHistogram({
   report,
@@ -31,17 +33,20 @@ export function DriveHistogram({
   const outside = (counts[0] ?? 0) + (counts.at(-1) ?? 0);
   const all = counts.reduce((sum, count) => sum + count, 0);
   const plotWidth = Math.max(0, width - MARGIN.left - MARGIN.right);
-  const plotHeight = Math.max(0, height - MARGIN.top - MARGIN.bottom);
+  const { bend } = spec.reference;
+  const below = bend ? BELOW.height + BELOW.gap : 0;
+  const plotHeight = Math.max(0, height - MARGIN.top - MARGIN.bottom - below);
   const x = scaleLinear([-range, range], [0, plotWidth]);
   const y = scaleLinear([0, Math.max(1, ...bars)], [plotHeight, 0]);
   const curveY = scaleLinear([-1.05, 1.05], [plotHeight, 0]);
   const step = (2 * range) / shown;
-  const { bend } = spec.reference;
-  const curve =
-    bend &&
-    `M${Array.from({ length: SAMPLES + 1 }, (_, i) => -range + (2 * range * i) / SAMPLES)
-      .map((u) => `${x(u).toFixed(1)},${curveY(bend.value(u)).toFixed(1)}`)
-      .join('L')}`;
+  const grid = Array.from({ length: SAMPLES + 1 }, (_, i) => -range + (2 * range * i) / SAMPLES);
+  const pathOf = (up: (u: number) => number): string =>
+    `M${grid.map((u) => `${x(u).toFixed(1)},${up(u).toFixed(1)}`).join('L')}`;
+  const curve = bend && pathOf((u) => curveY(bend.value(u)));
+  const floor = plotHeight + below;
+  const slope = bend && `${pathOf((u) => floor - BELOW.height * bend.slope(u))}V${floor}H0Z`;
+  const expected = expectedShares(report);
   const shares = [tokens.over1, tokens.over2, tokens.over3].map(average);
 
   return (
@@ -49,16 +54,19 @@ export function DriveHistogram({
       <p className="shares">
         {shares.map((share, i) => (
           <span key={i}>
-            |{spec.drive}| &gt; {i + 1} <b>{percent(share)}</b>
+            |{spec.drive}| &gt; {i + 1} <b>{percent(share)}</b>{' '}
+            <small title="The share of a normal distribution of the same mean and σ">
+              normal {percent(expected[i] ?? Number.NaN)}
+            </small>
           </span>
         ))}
         <span className="soft">
           {bends(norm) ? (
             <>
-              mean slope left <b>{percent(average(tokens.slope))}</b>
+              mean f′(u) <b>{percent(average(tokens.slope))}</b>
             </>
           ) : (
-            `${spec.label} does not bend: x/σ of the row stands in`
+            <span title="So x over the σ of its row stands in">{spec.label} does not bend</span>
           )}
         </span>
         {outside > 0 && (
@@ -89,8 +97,16 @@ export function DriveHistogram({
                 <path className="own morph" d={curve} style={{ d: `path("${curve}")` }} stroke={color} />
               )}
               <line className="base" x2={plotWidth} y1={plotHeight} y2={plotHeight} />
+              {slope && (
+                <>
+                  <path className="slope" d={slope} style={{ fill: color }} stroke={color} />
+                  <text className="tick-text" x={-8} y={floor - BELOW.height + 9} textAnchor="end">
+                    f′
+                  </text>
+                </>
+              )}
               {x.ticks(9).map((tick) => (
-                <text key={tick} className="tick-text" x={x(tick)} y={plotHeight + 15} textAnchor="middle">
+                <text key={tick} className="tick-text" x={x(tick)} y={floor + 15} textAnchor="middle">
                   {number(tick)}
                 </text>
               ))}

@@ -28,7 +28,11 @@ export function PlanBadge({ plan }: { readonly plan: Plan }) {
   return (
     <>
       <Badge source={planSource(plan)} />
-      {alpha !== 1 && <Tag about="Every site’s own α is multiplied by this.">α × {alpha.toFixed(2)}</Tag>}
+      {alpha === null ? (
+        <Tag about="Sites have their α multiplied by different numbers.">α by site</Tag>
+      ) : (
+        alpha !== 1 && <Tag about="Every site’s own α is multiplied by this.">α × {alpha.toFixed(2)}</Tag>
+      )}
     </>
   );
 }

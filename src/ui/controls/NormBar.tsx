@@ -1,7 +1,8 @@
 import type { CSSProperties } from 'react';
 import { firstTwin, trainedNorms } from '../../model/catalog.ts';
 import { SITE_KINDS } from '../../model/plan.ts';
-import { NORM_IDS, isNormId, normSpec } from '../../norm/registry.ts';
+import { GALLERY_IDS, isNormId, MAIN_NORM_IDS, normSpec } from '../../norm/registry.ts';
+import type { NormId } from '../../norm/registry.ts';
 import {
   chooseNorm,
   chooseWeights,
@@ -50,7 +51,7 @@ export function NormBar() {
     <div className="norm-bar">
       <span className="word">Normalize with</span>
       <div className="segments" role="radiogroup" aria-label="Normalization">
-        {NORM_IDS.map((id) => {
+        {MAIN_NORM_IDS.map((id) => {
           const isTrained = trained.includes(id);
           const { label, idea } = normSpec(id);
           return (
@@ -76,6 +77,7 @@ export function NormBar() {
           );
         })}
       </div>
+      <Gallery shown={shown} />
       <span className="word">at</span>
       <select
         aria-label="Sites"
@@ -160,6 +162,35 @@ export function NormBar() {
   );
 }
 
+/** Members that nothing was trained with: raw swaps, chosen as such at once. */
+function Gallery({ shown }: { readonly shown: NormId | null }) {
+  const { store } = useWires();
+  const isOn = shown !== null && GALLERY_IDS.includes(shown);
+  return (
+    <select
+      className={`gallery ${isOn ? 'on' : ''}`}
+      aria-label="More norms"
+      title="More functions of the DyT and Derf papers, put on the weights of a twin"
+      value={isOn ? shown : ''}
+      onChange={(event) => {
+        const { value } = event.target;
+        if (!isNormId(value)) return;
+        chooseWeights(store, 'raw');
+        chooseNorm(store, value);
+      }}
+    >
+      <option value="" disabled>
+        more
+      </option>
+      {GALLERY_IDS.map((id) => (
+        <option key={id} value={id}>
+          {normSpec(id).label}
+        </option>
+      ))}
+    </select>
+  );
+}
+
 /** What the choice means, and what it costs. */
 function Explanation() {
   const config = useExperiment((state) => state.config);
@@ -172,7 +203,7 @@ function Explanation() {
     (id) => normSpec(id).label,
   );
   const untrained = info
-    ? NORM_IDS.filter((id) => info.twins[id] === undefined).map((id) => normSpec(id).label)
+    ? MAIN_NORM_IDS.filter((id) => info.twins[id] === undefined).map((id) => normSpec(id).label)
     : [];
   return (
     <p className="idea">

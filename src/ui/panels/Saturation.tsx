@@ -1,69 +1,92 @@
 import { bends, normSpec } from '../../norm/registry.ts';
-import { shownSite, shownToken } from '../../store/store.ts';
-import { CurvePlot } from '../charts/CurvePlot.tsx';
+import { FIGURES, setMicroscope } from '../../store/microscope.ts';
+import type { Figure } from '../../store/microscope.ts';
 import { DriveHistogram } from '../charts/DriveHistogram.tsx';
 import { Badge, Tag } from '../controls/Badge.tsx';
-import { Formula } from '../controls/Formula.tsx';
-import { number, sitePhrase } from '../format.ts';
-import { useExperiment, useIsDark } from '../hooks.ts';
-import { siteReport, total } from '../statistics.ts';
+import { SiteAlpha } from '../controls/SiteAlpha.tsx';
+import { sitePhrase } from '../format.ts';
+import { useExperiment, useIsDark, useWires } from '../hooks.ts';
+import { useLook, useRun } from '../look.ts';
+import { total } from '../statistics.ts';
+import { AlphaFigure } from './AlphaFigure.tsx';
+import { CurveFigure } from './CurveFigure.tsx';
+import { DepthFigure } from './DepthFigure.tsx';
+import { LiveFormula } from './LiveFormula.tsx';
+import { MapFigure } from './MapFigure.tsx';
+import './microscope.css';
 
-const GREEK: Record<string, string> = { alpha: 'α', shift: 's', b: 'b' };
+const FIGURE_WORDS: Record<Figure, readonly [label: string, about: string]> = {
+  curve: ['Curve', 'Input against output of this norm'],
+  map: ['Map', 'How far every value of every token reaches'],
+  depth: ['Depth', 'Every site at once, from the first layer to the last'],
+  alpha: ['α and 1/σ', 'Each site’s α against the spread it meets'],
+};
 
-/** The hero: the norm's own input → output at one site, and how far its values reach into the bend. */
+/** The hero: what one norm does, and how far its values reach into the bend. */
 export function Saturation() {
-  const run = useExperiment((state) => state.run.result);
-  const site = useExperiment(shownSite);
-  const token = useExperiment(shownToken);
+  const run = useRun();
+  const { report, look } = useLook();
+  const figure = useExperiment((state) => state.microscope.figure);
   const isDark = useIsDark();
-  const report = siteReport(run, site);
-  const alpha = (report && run?.plan.sites[report.site.id]?.alphaScale) ?? 1;
+  if (!run || !report)
+    return (
+      <section className="saturation" aria-label="Saturation">
+        <div className="placeholder">The curve of the norm appears here with the first run.</div>
+      </section>
+    );
+  const alpha = run.plan.sites[report.site.id]?.alphaScale ?? 1;
+  const broken = total(report.tokens.nonfinite);
   return (
     <section className="saturation" aria-label="Saturation">
-      {run && report ? (
+      <header>
+        <h2>
+          {normSpec(report.norm).name} at work <small>{sitePhrase(report.site)}</small>
+        </h2>
+        <Badge source={report.source} />
+        {alpha !== 1 && <Tag about="This site’s own α is multiplied by this.">α × {alpha.toFixed(2)}</Tag>}
+        {report.isMeasured && <span className="badge">statistics of this prompt</span>}
+        <FigureTabs />
+      </header>
+      {figure === 'depth' && <DepthFigure run={run} />}
+      {figure === 'alpha' && <AlphaFigure run={run} />}
+      {(figure === 'curve' || figure === 'map') && (
         <>
-          <header>
-            <h2>
-              {normSpec(report.norm).name} at work{' '}
-              <small>{sitePhrase(report.site)}; bigger dots are more values</small>
-            </h2>
-            <Badge source={report.source} />
-            {alpha !== 1 && (
-              <Tag about="This site’s own α is multiplied by this.">α × {alpha.toFixed(2)}</Tag>
-            )}
-            {report.isMeasured && <span className="badge">statistics of this prompt</span>}
-          </header>
           <div className="formula-line">
-            <Formula tex={normSpec(report.norm).formula} />
-            <a
-              href={`https://arxiv.org/abs/${normSpec(report.norm).paper.slice('arXiv:'.length)}`}
-              title="The paper"
-            >
-              {normSpec(report.norm).year}
-            </a>
-            <span className="scalars">
-              {Object.entries(report.scalars).map(([name, value]) => (
-                <span key={name}>
-                  {GREEK[name] ?? name} = <b>{number(value)}</b>
-                </span>
-              ))}
-            </span>
-            {total(report.tokens.nonfinite) > 0 && (
-              <b className="broken">
-                {total(report.tokens.nonfinite)} values here are NaN or Inf and are left out
-              </b>
-            )}
+            <LiveFormula report={report} look={look} tokens={run.tokens} />
+            {broken > 0 && <b className="broken">{broken} values here are NaN or Inf and are left out</b>}
           </div>
-          <CurvePlot report={report} tokens={run.tokens} token={token} isDark={isDark} />
-          <h2>
-            {bends(report.norm) ? 'How far into the bend' : 'How wide the values spread'}{' '}
-            <small>histogram of {normSpec(report.norm).drive} over all tokens</small>
-          </h2>
+          {figure === 'curve' && <CurveFigure run={run} report={report} look={look} />}
+          {figure === 'map' && <MapFigure run={run} report={report} look={look} />}
+          <div className="bend-head">
+            <h2>
+              {bends(report.norm) ? 'How far into the bend' : 'How wide the values spread'}{' '}
+              <small>histogram of {normSpec(report.norm).drive} over all tokens</small>
+            </h2>
+            <SiteAlpha report={report} />
+          </div>
           <DriveHistogram report={report} isDark={isDark} />
         </>
-      ) : (
-        <div className="placeholder">The curve of the norm appears here with the first run.</div>
       )}
     </section>
+  );
+}
+
+function FigureTabs() {
+  const { store } = useWires();
+  const figure = useExperiment((state) => state.microscope.figure);
+  return (
+    <div className="segments small-segments" role="radiogroup" aria-label="Figure">
+      {FIGURES.map((id) => (
+        <label key={id} className={figure === id ? 'on' : ''} title={FIGURE_WORDS[id][1]}>
+          <input
+            type="radio"
+            name="figure"
+            checked={figure === id}
+            onChange={() => setMicroscope(store, { figure: id })}
+          />
+          {FIGURE_WORDS[id][0]}
+        </label>
+      ))}
+    </div>
   );
 }

@@ -4,12 +4,13 @@ import { setView, shownSite } from '../../store/store.ts';
 import { normColor } from '../colors.ts';
 import { percent, siteName, sitePhrase } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
+import { useRun } from '../look.ts';
 import { average, total } from '../statistics.ts';
 
 /** One box a norm site, filled by the share of values that are saturated; the last layer on top. */
 export function SiteRail() {
   const { store } = useWires();
-  const run = useExperiment((state) => state.run.result);
+  const run = useRun();
   const shown = useExperiment(shownSite);
   const locked = useExperiment((state) => state.view.site);
   const isDark = useIsDark();

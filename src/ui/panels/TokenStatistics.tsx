@@ -4,12 +4,13 @@ import { setView, shownSite, shownToken } from '../../store/store.ts';
 import { HeatMap } from '../charts/HeatMap.tsx';
 import { siteName, visible } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
+import { useRun } from '../look.ts';
 import { average, runScale, showValue, siteReport, statistic, STATISTICS, withDrive } from '../statistics.ts';
 
 const TABLE = new Set(['mean', 'std', 'absMax', 'kurtosis', 'over2', 'slope']);
 
 export function TokenStatistics() {
-  const run = useExperiment((state) => state.run.result);
+  const run = useRun();
   const [isTable, setTable] = useState(false);
   const chosen = statistic(useExperiment((state) => state.view.statistic));
   return (

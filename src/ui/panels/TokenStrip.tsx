@@ -3,11 +3,12 @@ import { useMemo } from 'react';
 import { inkOn } from '../colors.ts';
 import { number, siteName, visible } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
+import { useRun } from '../look.ts';
 import { runScale, showValue, siteReport, statistic, STATISTICS, withDrive } from '../statistics.ts';
 
 export function TokenStrip() {
   const { store } = useWires();
-  const run = useExperiment((state) => state.run.result);
+  const run = useRun();
   const site = useExperiment(shownSite);
   const token = useExperiment(shownToken);
   const locked = useExperiment((state) => state.view.token);
