@@ -112,7 +112,12 @@ export function readNode(field: Field, index: number, depth = 0): OnnxNode {
     if (!type) throw new Malformed('it names no operator');
     if (outputs.every((output) => output === '')) throw new Malformed('it has no output');
   };
-  within(`node ${index}`, () => within(name || type ? shown(name || type) : 'without a name', read));
+  try {
+    read();
+  } catch (cause) {
+    if (!(cause instanceof Malformed)) throw cause;
+    throw new Malformed(`node ${index} ${shown(name || type)}: ${cause.message}`);
+  }
   return {
     label: name || `${type} ${index}`,
     name,

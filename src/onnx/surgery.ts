@@ -180,30 +180,42 @@ async function takenIn(model: OnnxModel, tensor: OnnxTensor): Promise<Pieces> {
   return lengthField(5, [...kept.map(({ raw }) => raw), ...lengthField(9, [data])]);
 }
 
-/** Nodes of the model that nobody reads any more once the sites' last nodes are gone. */
-function deadNodes(
-  { nodes, outputs }: OnnxModel,
+/** Nodes and tensors that nobody reads any more once the sites' last nodes are gone. */
+function deadParts(
+  { nodes, outputs, initializers }: OnnxModel,
   swapped: readonly OnnxSite[],
-  alsoRead: ReadonlySet<string>,
-): Set<number> {
-  const dead = new Set(swapped.flatMap((site) => site.nodes.slice(-1)));
-  const candidates = [...new Set(swapped.flatMap((site) => site.nodes))].toSorted((a, b) => b - a);
+  alsoRead: readonly string[],
+): { nodes: ReadonlySet<number>; tensors: ReadonlySet<string> } {
+  const dead = new Set<number>();
+  const tensors = new Set<string>();
   const reads = new Map<string, number>();
-  const count = ({ inputs, captures }: OnnxNode, by: number): void => {
-    for (const name of new Set([...inputs, ...captures])) reads.set(name, (reads.get(name) ?? 0) + by);
+  const count = (name: string, by: number): number => {
+    const now = (reads.get(name) ?? 0) + by;
+    reads.set(name, now);
+    return now;
   };
+  const readsOf = ({ inputs, captures }: OnnxNode): Set<string> => new Set([...inputs, ...captures]);
+  const writers = new Map<string, number>();
   nodes.forEach((node, index) => {
-    if (!dead.has(index)) count(node, 1);
+    for (const name of readsOf(node)) count(name, 1);
+    for (const name of node.outputs) writers.set(name, index);
   });
-  for (const name of [...outputs.map((output) => output.name), ...alsoRead])
-    reads.set(name, (reads.get(name) ?? 0) + 1);
-  for (const index of candidates) {
+  for (const name of [...outputs.map((output) => output.name), ...alsoRead]) count(name, 1);
+  const waiting = swapped.flatMap((site) => site.nodes.slice(-1));
+  while (waiting.length > 0) {
+    const index = waiting.pop() ?? 0;
     const node = nodes[index];
-    if (!node || dead.has(index) || node.outputs.some((name) => reads.get(name))) continue;
+    if (!node || dead.has(index)) continue;
     dead.add(index);
-    count(node, -1);
+    for (const name of readsOf(node)) {
+      if (count(name, -1) > 0) continue;
+      if (initializers.has(name)) tensors.add(name);
+      const writer = writers.get(name);
+      if (writer !== undefined && nodes[writer]?.outputs.every((output) => !reads.get(output)))
+        waiting.push(writer);
+    }
   }
-  return dead;
+  return { nodes: dead, tensors };
 }
 
 /** Names that the nodes of a graph in the making read. */
@@ -276,7 +288,7 @@ export async function rewriteOnnx(
     for (const name of [names.in, names.out]) outputs.push(lengthField(12, textField(1, name)));
   });
   const added = [...inserted.values(), tail].flat();
-  const dead = deadNodes(model, swapped, new Set(readBy(added)));
+  const { nodes: dead, tensors: unread } = deadParts(model, swapped, readBy(added));
   const gone = new Set([...dead].flatMap((index) => model.nodes[index]?.outputs ?? []));
   for (const site of swapped) gone.delete(site.output);
   const graphPieces: Uint8Array[] = [];
@@ -289,6 +301,7 @@ export async function rewriteOnnx(
     const name =
       field.number === 5 || field.number === 13 ? nameIn(field.bytes, field.number === 5 ? 8 : 1) : '';
     const tensor = field.number === 5 ? model.initializers.get(name) : undefined;
+    if (unread.has(name)) continue;
     if (tensor?.external) graphPieces.push(...(await takenIn(model, tensor)));
     else if (field.number !== 13 || !gone.has(name)) graphPieces.push(field.raw);
   }
