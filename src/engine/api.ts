@@ -13,6 +13,7 @@ import type { OnnxOptions } from '../onnx/write.ts';
 import type { Candidate, Sampling } from '../model/sample.ts';
 import type { NormId } from '../norm/registry.ts';
 import type { ProblemData } from '../problem.ts';
+import type { OnnxFileEngine } from './onnx-file.ts';
 
 /** The machine as the engine sees it. */
 export type Environment = {
@@ -126,7 +127,8 @@ export type Comparison = {
 
 type Abortable = { readonly signal?: AbortSignal };
 
-export interface Engine {
+/** What runs our models. */
+export interface ForwardEngine {
   /** Opens the device if there is none. */
   environment(): Promise<Environment>;
   model(id: string): Promise<ModelInfo>;
@@ -171,3 +173,5 @@ export interface Engine {
   loseDevice(): Promise<void>;
   dispose(): Promise<void>;
 }
+
+export interface Engine extends ForwardEngine, OnnxFileEngine {}

@@ -48,6 +48,9 @@ export class RemoteEngine implements Engine {
   compare: Engine['compare'] = (plan, tokens, spec, options) =>
     this.#call('compare', [plan, tokens, spec], options);
   bench: Engine['bench'] = (spec, options) => this.#call('bench', [spec], options);
+  openOnnx: Engine['openOnnx'] = (files) => this.#call('openOnnx', [files]);
+  runOnnx: Engine['runOnnx'] = (id, request, options) => this.#call('runOnnx', [id, request], options);
+  exportOnnxFile: Engine['exportOnnxFile'] = (id, swaps) => this.#call('exportOnnxFile', [id, swaps]);
   lost: Engine['lost'] = () => this.#call('lost', []);
   loseDevice: Engine['loseDevice'] = () => this.#call('loseDevice', []);
   dispose: Engine['dispose'] = () => this.#call('dispose', []);
