@@ -22,6 +22,8 @@ export type OnnxInputs = {
   readonly tokens: readonly number[];
   /** Values of other inputs by name, in their order; `noise` is the same standard normal noise each time. */
   readonly values?: Readonly<Record<string, readonly number[] | Float32Array | 'noise'>>;
+  /** Floats that no rule knows are noise too, instead of refused. */
+  readonly hasNoise?: boolean;
 };
 
 /** More numbers than any input of a transformer has. */
@@ -50,6 +52,8 @@ function noise(count: number): Float32Array {
     () => Math.sqrt(-2 * Math.log(next())) * Math.cos(2 * Math.PI * next()),
   );
 }
+
+const countOf = (dims: readonly number[]): number => dims.reduce((product, dim) => product * dim, 1);
 
 function typed(type: FedType, values: ArrayLike<number>): Feed['data'] {
   if (type === 'int64') return BigInt64Array.from(values, (value) => BigInt(Math.trunc(value)));
@@ -112,7 +116,7 @@ function resolved(file: string, value: OnnxValue, T: number): number[] {
   return dims;
 }
 
-function feedOf(file: string, value: OnnxValue, { tokens, values = {} }: OnnxInputs): Feed {
+function feedOf(file: string, value: OnnxValue, { tokens, values = {}, hasNoise = false }: OnnxInputs): Feed {
   const { name } = value;
   const type: FedType | undefined = Object.entries(FED).find(
     ([number]) => Number(number) === value.type,
@@ -126,12 +130,19 @@ function feedOf(file: string, value: OnnxValue, { tokens, values = {} }: OnnxInp
     from,
   });
   const given = Object.hasOwn(values, name) ? values[name] : undefined;
+  const noisy = (): Feed => {
+    const dims = resolved(file, value, tokens.length);
+    return made(dims, noise(countOf(dims)), 'noise');
+  };
+  if (given === 'noise') return noisy();
   if (given !== undefined) {
     const dims = resolved(file, value, tokens.length);
-    const count = dims.reduce((product, dim) => product * dim, 1);
-    if (given === 'noise') return made(dims, noise(count), 'noise');
-    if (given.length !== count)
-      throw refuse(file, value, `[${dims.join(', ')}] wants ${count} values, ${given.length} are given`);
+    if (given.length !== countOf(dims))
+      throw refuse(
+        file,
+        value,
+        `[${dims.join(', ')}] wants ${countOf(dims)} values, ${given.length} are given`,
+      );
     return made(dims, given, 'given values');
   }
   const rule = SEQUENCES.find(({ name: pattern }) => pattern.test(name));
@@ -151,10 +162,10 @@ function feedOf(file: string, value: OnnxValue, { tokens, values = {} }: OnnxInp
       typeof dim === 'number' ? dim : ([1, 3][axis] ?? IMAGE_SIDE),
     );
     if (dims?.length !== 4) throw refuse(file, value, 'only [batch, channels, height, width] is an image');
-    const count = dims.reduce((product, dim) => product * dim, 1);
-    if (count > MOST_VALUES) throw refuse(file, value, 'it is too large');
-    return made(dims, noise(count), 'noise');
+    if (countOf(dims) > MOST_VALUES) throw refuse(file, value, 'it is too large');
+    return made(dims, noise(countOf(dims)), 'noise');
   }
+  if (hasNoise && type.startsWith('float')) return noisy();
   throw refuse(file, value, 'what it stands for is not known');
 }
 

@@ -8,6 +8,8 @@ import type { OnnxOptions } from '../onnx/write.ts';
 import type { Plan } from '../model/plan.ts';
 import { isAbort, Problem, problemData } from '../problem.ts';
 import { readReceipt } from '../receipt/read.ts';
+import { createOnnxSession } from './onnx-session.ts';
+import type { OnnxSession } from './onnx-session.ts';
 import { draftFor, draftOf, setBench, withReport } from './bench.ts';
 import { isStale, planOf, samePlan, setRun, setView, sitesThatSeeAhead } from './store.ts';
 import type { Config, Experiment } from './store.ts';
@@ -31,7 +33,7 @@ function rest(ms: number, signal: AbortSignal): Promise<void> {
 /** Fields of the config whose change asks for another run; a new prompt waits for Run. */
 const RUN_FIELDS: readonly (keyof Config)[] = ['model', 'weights', 'norm', 'base', 'swaps', 'alpha'];
 
-export type Session = {
+export type Session = OnnxSession & {
   /** Opens the device, loads the first model, runs the first prompt, and from then on follows the config. */
   readonly start: () => Promise<void>;
   readonly run: () => Promise<void>;
@@ -45,7 +47,7 @@ export type Session = {
   readonly exportOnnx: (options: OnnxOptions) => Promise<Uint8Array | null>;
   /** Runs the bench; what was measured is kept, stopped or not. */
   readonly bench: (spec: BenchSpec) => Promise<void>;
-  /** Opens reports of the bench; each that cannot be opened says why. */
+  /** Opens an ONNX file with its data, or reports of the bench; each that cannot be opened says why. */
   readonly openFiles: (files: readonly File[]) => Promise<void>;
   readonly stop: () => void;
   readonly loseDevice: () => Promise<void>;
@@ -229,7 +231,10 @@ export function createSession(store: Experiment, engine: Engine): Session {
       }
     });
 
+  const onnx = createOnnxSession(store, engine, instead);
+
   async function openFiles(files: readonly File[]): Promise<void> {
+    if (files.some(({ name }) => /\.onnx$/i.test(name))) return onnx.openOnnx(files);
     for (const file of files) {
       try {
         const opened = readReceipt(await file.text(), file.name);
@@ -308,6 +313,7 @@ export function createSession(store: Experiment, engine: Engine): Session {
     exportOnnx,
     bench,
     openFiles,
+    ...onnx,
     stop,
     loseDevice: () => engine.loseDevice(),
     dismissProblem: () => setRun(store, { problem: null }),

@@ -13,6 +13,8 @@ import { FIRST_NORM, isMeasurable, normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import type { ProblemData } from '../problem.ts';
 import { NO_BENCH } from './bench.ts';
+import { NO_ONNX } from './onnx.ts';
+import type { OnnxState } from './onnx.ts';
 import type { BenchState } from './bench.ts';
 
 /** Six prompts to start from: the first one, repeats, code, another script, rare bytes, one word. */
@@ -104,7 +106,7 @@ export type RunState = {
 export const THEMES = ['system', 'light', 'dark'] as const;
 export type Theme = (typeof THEMES)[number];
 
-export const SECTIONS = ['microscope', 'bench'] as const;
+export const SECTIONS = ['microscope', 'bench', 'file'] as const;
 export type Section = (typeof SECTIONS)[number];
 
 export type View = {
@@ -134,6 +136,8 @@ export type State = {
   readonly config: Config;
   readonly run: RunState;
   readonly bench: BenchState;
+  /** A dropped ONNX file. */
+  readonly onnx: OnnxState;
   readonly view: View;
 };
 
@@ -159,6 +163,7 @@ export const createExperiment = () =>
       problem: null,
     },
     bench: NO_BENCH,
+    onnx: NO_ONNX,
     view: DEFAULT_VIEW,
   }));
 export type Experiment = ReturnType<typeof createExperiment>;

@@ -5,6 +5,7 @@ import { NormBar } from './controls/NormBar.tsx';
 import { PromptBar } from './controls/PromptBar.tsx';
 import { BenchPage } from './bench/BenchPage.tsx';
 import { useDroppedFiles, useExperiment, useIsDark, useWires } from './hooks.ts';
+import { OnnxPage } from './onnx/OnnxPage.tsx';
 import { Generated } from './panels/Generated.tsx';
 import { NextTokens } from './panels/NextTokens.tsx';
 import { FallbackNotice, ProblemBanner } from './panels/ProblemBanner.tsx';
@@ -32,11 +33,11 @@ export function App() {
   return (
     <>
       <Header />
-      {section === 'bench' ? (
+      {section !== 'microscope' ? (
         <main>
           <FallbackNotice />
           <ProblemBanner />
-          <BenchPage />
+          {section === 'bench' ? <BenchPage /> : <OnnxPage />}
         </main>
       ) : (
         <>
