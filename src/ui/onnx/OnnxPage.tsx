@@ -108,7 +108,9 @@ function FileCard({ opened }: { readonly opened: OpenedOnnx }) {
     <section className="onnx-file">
       <h2 title={file}>{file}</h2>
       <p className="soft">
-        {bytes(sizeBytes)} · {number(weightCount / 1e6)} M weights · {nodeCount} nodes · opset {opset}
+        {bytes(sizeBytes)} ·{' '}
+        {weightCount < 1e6 ? weightCount.toLocaleString('en') : `${number(weightCount / 1e6)} M`} weights ·{' '}
+        {nodeCount} nodes · opset {opset}
         {producer && ` · ${producer}`}
       </p>
       <ul>
@@ -204,79 +206,81 @@ function Sites({ opened, run }: { readonly opened: OpenedOnnx; readonly run: Sho
     <span className="dot" style={{ '--member': normColor(norm, isDark) } as CSSProperties} />
   );
   return (
-    <table className="onnx-sites">
-      <thead>
-        <tr>
-          <th scope="col">
-            {sites.length} {sites.length === 1 ? 'site' : 'sites'}, in running order
-          </th>
-          <th scope="col">is</th>
-          <th scope="col" className="n">
-            C
-          </th>
-          <th scope="col" className="n">
-            ε
-          </th>
-          <th scope="col">
-            <MemberSelect
-              label="Norm at every site"
-              value={chosen.size === 1 && only ? only : null}
-              kept="all: keep"
-              refusals={{}}
-              onChange={(norm) => chooseEverywhere(store, norm)}
-            />
-          </th>
-          <th scope="col" className="n">
-            σ in
-          </th>
-          <th scope="col" className="n">
-            σ out
-          </th>
-          <th scope="col" className="n">
-            max |Δ|
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {sites.map((site) => {
-          const { id, norm, writtenAs, C, eps, refusal, refusals } = site;
-          const change = run?.sites[id];
-          return (
-            <tr key={id} className={members[id] ? 'swapped' : ''}>
-              <th scope="row" title={`${id}: ${writtenAs}`}>
-                <span className="path">{id}</span>
-                <small className="soft">{writtenAs}</small>
-              </th>
-              <td>
-                {dot(norm)} {normSpec(norm).label}
-              </td>
-              <td className="n">{C ?? '?'}</td>
-              <td className="n">{eps ? number(eps, 2) : '–'}</td>
-              <td>
-                {refusal ? (
-                  <span className="soft" title={refusal}>
-                    fixed: {refusal}
-                  </span>
-                ) : (
-                  <MemberSelect
-                    label={`Norm at ${id}`}
-                    value={members[id] ?? null}
-                    kept="keep"
-                    refusals={refusals}
-                    onChange={(next) => chooseAt(store, id, next)}
-                  />
-                )}
-              </td>
-              <td className="n">{change ? number(change.inStd) : ''}</td>
-              <td className="n">
-                {change && number(change.outStd)}
-                {change?.newOutStd != null && ` → ${number(change.newOutStd)}`}
-              </td>
-              <td className="n">{change?.maxAbs != null && number(change.maxAbs)}</td>
-            </tr>
-          );
-        })}
-      </tbody>
-    </table>
+    <div className="onnx-scroll">
+      <table className="onnx-sites">
+        <thead>
+          <tr>
+            <th scope="col">
+              {sites.length} {sites.length === 1 ? 'site' : 'sites'}, in running order
+            </th>
+            <th scope="col">is</th>
+            <th scope="col" className="n">
+              C
+            </th>
+            <th scope="col" className="n">
+              ε
+            </th>
+            <th scope="col">
+              <MemberSelect
+                label="Norm at every site"
+                value={chosen.size === 1 && only ? only : null}
+                kept="all: keep"
+                refusals={{}}
+                onChange={(norm) => chooseEverywhere(store, norm)}
+              />
+            </th>
+            <th scope="col" className="n">
+              σ in
+            </th>
+            <th scope="col" className="n">
+              σ out
+            </th>
+            <th scope="col" className="n">
+              max |Δ|
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {sites.map((site) => {
+            const { id, norm, writtenAs, C, eps, refusal, refusals } = site;
+            const change = run?.sites[id];
+            return (
+              <tr key={id} className={members[id] ? 'swapped' : ''}>
+                <th scope="row" title={`${id}: ${writtenAs}`}>
+                  <span className="path">{id}</span>
+                  <small className="soft">{writtenAs}</small>
+                </th>
+                <td>
+                  {dot(norm)} {normSpec(norm).label}
+                </td>
+                <td className="n">{C ?? '?'}</td>
+                <td className="n">{eps ? number(eps, 2) : '–'}</td>
+                <td>
+                  {refusal ? (
+                    <span className="soft" title={refusal}>
+                      fixed: {refusal}
+                    </span>
+                  ) : (
+                    <MemberSelect
+                      label={`Norm at ${id}`}
+                      value={members[id] ?? null}
+                      kept="keep"
+                      refusals={refusals}
+                      onChange={(next) => chooseAt(store, id, next)}
+                    />
+                  )}
+                </td>
+                <td className="n">{change ? number(change.inStd) : ''}</td>
+                <td className="n">
+                  {change && number(change.outStd)}
+                  {change?.newOutStd != null && ` → ${number(change.newOutStd)}`}
+                </td>
+                <td className="n">{change?.maxAbs != null && number(change.maxAbs)}</td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+    </div>
   );
 }
