@@ -1,5 +1,5 @@
 // The engine on Dawn for as long as a command works.
-import type { Engine, Environment } from '../engine/api.ts';
+import type { Environment, ForwardEngine } from '../engine/api.ts';
 import type { Library } from '../engine/library.ts';
 import { WgslEngine } from '../engine/wgsl.ts';
 import type { Say } from './args.ts';
@@ -16,7 +16,7 @@ export async function withEngine(
   library: Library,
   { isSoftware = false }: { readonly isSoftware?: boolean | undefined },
   say: Say,
-  work: (engine: Engine, environment: Environment) => Promise<void>,
+  work: (engine: ForwardEngine, environment: Environment) => Promise<void>,
 ): Promise<void> {
   const engine = new WgslEngine(library, await openDawn({ isSoftware }, say));
   try {

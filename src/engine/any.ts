@@ -1,8 +1,9 @@
 // The engine the page speaks to: our WGSL where there is a GPU, onnxruntime on the processor where there is none.
 import { Problem, problemData } from '../problem.ts';
 import type { ProblemCode, ProblemData } from '../problem.ts';
-import type { Engine } from './api.ts';
+import type { Engine, ForwardEngine } from './api.ts';
 import { Library } from './library.ts';
+import type { OnnxFiles } from './onnx-file.ts';
 import { WgslEngine } from './wgsl.ts';
 
 /** There is no GPU to be had: anything else is worth trying again. */
@@ -10,14 +11,15 @@ const NO_GPU = new Set<ProblemCode>(['no-webgpu', 'no-adapter', 'limits-too-smal
 
 export class AnyEngine implements Engine {
   readonly #library: Library;
-  #chosen: Promise<{ engine: Engine; reason?: ProblemData }> | undefined;
+  #onnxFiles: Promise<OnnxFiles> | undefined;
+  #chosen: Promise<{ engine: ForwardEngine; reason?: ProblemData }> | undefined;
 
   /** `modelsUrl`: the folder that holds a folder a model, with a closing slash. */
   constructor(modelsUrl: URL) {
     this.#library = new Library(modelsUrl);
   }
 
-  async #choose(): Promise<{ engine: Engine; reason?: ProblemData }> {
+  async #choose(): Promise<{ engine: ForwardEngine; reason?: ProblemData }> {
     const wgsl = new WgslEngine(this.#library);
     try {
       await wgsl.environment();
@@ -29,7 +31,7 @@ export class AnyEngine implements Engine {
     }
   }
 
-  async #engine(): Promise<Engine> {
+  async #engine(): Promise<ForwardEngine> {
     this.#chosen ??= this.#choose();
     try {
       return (await this.#chosen).engine;
@@ -37,6 +39,12 @@ export class AnyEngine implements Engine {
       this.#chosen = undefined;
       throw thrown;
     }
+  }
+
+  /** Dropped files need no GPU, and their code is fetched when the first one comes. */
+  #files(): Promise<OnnxFiles> {
+    this.#onnxFiles ??= import('./onnx-file.ts').then(({ OnnxFiles: Files }) => new Files());
+    return this.#onnxFiles;
   }
 
   environment: Engine['environment'] = async () => {
@@ -56,6 +64,9 @@ export class AnyEngine implements Engine {
   compare: Engine['compare'] = async (...args) => (await this.#engine()).compare(...args);
   part: Engine['part'] = async (...args) => (await this.#engine()).part(...args);
   bench: Engine['bench'] = async (...args) => (await this.#engine()).bench(...args);
+  openOnnx: Engine['openOnnx'] = async (files) => (await this.#files()).openOnnx(files);
+  runOnnx: Engine['runOnnx'] = async (...args) => (await this.#files()).runOnnx(...args);
+  exportOnnxFile: Engine['exportOnnxFile'] = async (...args) => (await this.#files()).exportOnnxFile(...args);
   lost: Engine['lost'] = async () => (await this.#engine()).lost();
   loseDevice: Engine['loseDevice'] = async () => (await this.#engine()).loseDevice();
   dispose: Engine['dispose'] = async () => (await this.#engine()).dispose();

@@ -15,6 +15,7 @@ import type { Params } from '../norm/reference.ts';
 import type { NormId } from '../norm/registry.ts';
 import type { ProblemData } from '../problem.ts';
 import type { Parting } from './parting.ts';
+import type { OnnxFileEngine } from './onnx-file.ts';
 
 /** The machine as the engine sees it. */
 export type Environment = {
@@ -142,7 +143,8 @@ export type Inspection = {
 
 type Abortable = { readonly signal?: AbortSignal };
 
-export interface Engine {
+/** What runs our models. */
+export interface ForwardEngine {
   /** Opens the device if there is none. */
   environment(): Promise<Environment>;
   model(id: string): Promise<ModelInfo>;
@@ -196,3 +198,5 @@ export interface Engine {
   loseDevice(): Promise<void>;
   dispose(): Promise<void>;
 }
+
+export interface Engine extends ForwardEngine, OnnxFileEngine {}

@@ -16,7 +16,7 @@ import { tapName } from '../onnx/write.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
 import { Problem } from '../problem.ts';
 import { checkTokens, drawTokens, inspection, isCausal, readLogits, reportSite } from './answer.ts';
-import type { Engine, Environment, Generation, Inspection, Run, SiteReport } from './api.ts';
+import type { Engine, Environment, ForwardEngine, Generation, Inspection, Run, SiteReport } from './api.ts';
 import type { Library } from './library.ts';
 import { partingOf } from './parting.ts';
 import type { Parting, StreamOf } from './parting.ts';
@@ -26,7 +26,7 @@ type Opened = { readonly session: OrtSession; readonly nodeCount: number };
 /** Sessions hold a copy of the weights: only the last few are kept. */
 const MOST_SESSIONS = 4;
 
-export class OrtEngine implements Engine {
+export class OrtEngine implements ForwardEngine {
   readonly #library: Library;
   readonly #sessions = new Map<string, Promise<Opened>>();
   #queue: Promise<unknown> = Promise.resolve();

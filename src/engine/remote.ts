@@ -51,6 +51,9 @@ export class RemoteEngine implements Engine {
     this.#call('compare', [plan, tokens, spec], options);
   part: Engine['part'] = (a, b, tokens, options) => this.#call('part', [a, b, tokens], options);
   bench: Engine['bench'] = (spec, options) => this.#call('bench', [spec], options);
+  openOnnx: Engine['openOnnx'] = (files) => this.#call('openOnnx', [files]);
+  runOnnx: Engine['runOnnx'] = (id, request, options) => this.#call('runOnnx', [id, request], options);
+  exportOnnxFile: Engine['exportOnnxFile'] = (id, swaps) => this.#call('exportOnnxFile', [id, swaps]);
   lost: Engine['lost'] = () => this.#call('lost', []);
   loseDevice: Engine['loseDevice'] = () => this.#call('loseDevice', []);
   dispose: Engine['dispose'] = () => this.#call('dispose', []);

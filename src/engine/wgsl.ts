@@ -30,12 +30,21 @@ import type { Parting, StreamOf } from './parting.ts';
 import { tune } from './tuning.ts';
 import type { Library } from './library.ts';
 import { CONTEST_PHASES } from './api.ts';
-import type { Comparison, Contest, Engine, Environment, Generation, Loaded, Run } from './api.ts';
+import type {
+  Comparison,
+  Contest,
+  Engine,
+  Environment,
+  ForwardEngine,
+  Generation,
+  Loaded,
+  Run,
+} from './api.ts';
 
 /** Forwards on the way to the GPU while a token is on its way back. */
 const AHEAD = 4;
 
-export class WgslEngine implements Engine {
+export class WgslEngine implements ForwardEngine {
   /** Choices of kernels that a tuner made before; the caller keeps them. One of another adapter is not used. */
   #tuning: Tuning | null = null;
   readonly #library: Library;

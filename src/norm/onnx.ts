@@ -1,4 +1,5 @@
-// The norm family in ONNX operators (opset 23). A recipe is part of a member's registry entry.
+// The norm family in ONNX operators: how a member is written (opset 13 and later) and how it is known in files of
+// others. A recipe is part of a member's registry entry.
 
 /** Adds a node and names its one output. */
 export type OnnxOp = (
@@ -19,7 +20,7 @@ export type OnnxNorm = {
   readonly eps: number;
   /** Statistics are to be taken from the tokens of the input. */
   readonly isMeasured: boolean;
-  /** RMSNormalization exists from 23. */
+  /** LayerNormalization exists from 17, RMSNormalization from 23; before them, a member is written in plain steps. */
   readonly opset: number;
 };
 
@@ -27,7 +28,33 @@ export type OnnxNorm = {
  * `core`: the value before γ and β, which the writer applies as Mul and Add or folds into the next Linear.
  * `whole`: an operator that takes γ and β itself (`gamma` and `beta` of `param`, ones and zeros once folded).
  */
-export type OnnxRecipe = { readonly kind: 'core' | 'whole'; readonly write: (norm: OnnxNorm) => string };
+export type OnnxRecipe = {
+  readonly kind: 'core' | 'whole';
+  readonly write: (norm: OnnxNorm) => string;
+  /** Operators of ONNX and of onnxruntime that are this member. */
+  readonly operators?: readonly string[];
+  /** What its plain steps turn on, where exporters write it as such. */
+  readonly core?: OnnxCore;
+};
+
+/**
+ * `centred`: (x − mean) / √(mean of its square + ε); `square`: x / √(mean(x²) + ε); `value`: x / √(x² + b);
+ * `Tanh` and `Erf`: that operator of αx, or αx + s.
+ */
+export type OnnxCore = 'centred' | 'square' | 'value' | 'Tanh' | 'Erf';
+
+/** Mean over the channels of each token; the axis is an input from opset 18. */
+const meanOf = ({ op, lastAxis, opset }: OnnxNorm, x: string): string =>
+  opset >= 18
+    ? op('ReduceMean', [x, lastAxis()], { keepdims: 1 })
+    : op('ReduceMean', [x], { axes: [-1], keepdims: 1 });
+
+/** x / √(mean(x²) + ε), then γ and β. */
+function perRms(norm: OnnxNorm, x: string): string {
+  const { op, param, number, eps } = norm;
+  const root = op('Sqrt', [op('Add', [meanOf(norm, op('Mul', [x, x])), number(eps)])]);
+  return op('Add', [op('Mul', [op('Div', [x, root]), param('gamma')]), param('beta')]);
+}
 
 /** x is [batch, tokens, C]; operators over channels want [batch, C, tokens]. */
 function overChannels({ op, x }: OnnxNorm, write: (turned: string) => string): string {
@@ -38,26 +65,31 @@ export const none: OnnxRecipe = { kind: 'core', write: ({ x }) => x };
 
 export const layernorm: OnnxRecipe = {
   kind: 'whole',
-  write: ({ op, x, param, eps }) =>
-    op('LayerNormalization', [x, param('gamma'), param('beta')], { axis: -1, epsilon: eps }),
+  operators: ['LayerNormalization', 'SkipLayerNormalization'],
+  core: 'centred',
+  write: (norm) => {
+    const { op, x, param, eps, opset } = norm;
+    return opset >= 17
+      ? op('LayerNormalization', [x, param('gamma'), param('beta')], { axis: -1, epsilon: eps })
+      : perRms(norm, op('Sub', [x, meanOf(norm, x)]));
+  },
 };
 
 export const rmsnorm: OnnxRecipe = {
   kind: 'whole',
-  write: ({ op, x, param, number, lastAxis, eps, opset }) => {
-    if (opset >= 23)
-      return op('Add', [
-        op('RMSNormalization', [x, param('gamma')], { axis: -1, epsilon: eps }),
-        param('beta'),
-      ]);
-    const square = op('ReduceMean', [op('Mul', [x, x]), lastAxis()], { keepdims: 1 });
-    const core = op('Div', [x, op('Sqrt', [op('Add', [square, number(eps)])])]);
-    return op('Add', [op('Mul', [core, param('gamma')]), param('beta')]);
+  operators: ['RMSNormalization', 'SimplifiedLayerNormalization', 'SkipSimplifiedLayerNormalization'],
+  core: 'square',
+  write: (norm) => {
+    const { op, x, param, eps, opset } = norm;
+    return opset >= 23
+      ? op('Add', [op('RMSNormalization', [x, param('gamma')], { axis: -1, epsilon: eps }), param('beta')])
+      : perRms(norm, x);
   },
 };
 
 export const instancenorm: OnnxRecipe = {
   kind: 'whole',
+  operators: ['InstanceNormalization'],
   write: (norm) =>
     overChannels(norm, (turned) =>
       norm.op('InstanceNormalization', [turned, norm.param('gamma'), norm.param('beta')], {
@@ -68,6 +100,7 @@ export const instancenorm: OnnxRecipe = {
 
 export const batchnorm: OnnxRecipe = {
   kind: 'whole',
+  operators: ['BatchNormalization'],
   write: (norm) =>
     norm.isMeasured
       ? instancenorm.write(norm)
@@ -82,16 +115,19 @@ export const batchnorm: OnnxRecipe = {
 
 export const dyt: OnnxRecipe = {
   kind: 'core',
+  core: 'Tanh',
   write: ({ op, x, param }) => op('Tanh', [op('Mul', [x, param('alpha')])]),
 };
 
 export const derf: OnnxRecipe = {
   kind: 'core',
+  core: 'Erf',
   write: ({ op, x, param }) => op('Erf', [op('Add', [op('Mul', [x, param('alpha')]), param('shift')])]),
 };
 
 export const dyisru: OnnxRecipe = {
   kind: 'core',
+  core: 'value',
   write: ({ op, x, param }) => op('Div', [x, op('Sqrt', [op('Add', [op('Mul', [x, x]), param('b')])])]),
 };
 

@@ -40,6 +40,12 @@ export class OnnxGraph {
   readonly #outputs: Onnx.IValueInfoProto[] = [];
   /** Prefix of the next nodes' names, so that a viewer groups them by site. */
   scope = '';
+  /** Prefix of the names of integers, which are shared. */
+  readonly #integers: string;
+
+  constructor(integers = 'int64') {
+    this.#integers = integers;
+  }
 
   get nodeCount(): number {
     return this.#nodes.length;
@@ -109,7 +115,7 @@ export class OnnxGraph {
   /** Integers in the file, named by their values. */
   ints(...values: number[]): string {
     return this.initializer(
-      `int64/${values.join('_')}`,
+      `${this.#integers}/${values.join('_')}`,
       'int64',
       [values.length],
       new Uint8Array(BigInt64Array.from(values, BigInt).buffer),
@@ -118,7 +124,7 @@ export class OnnxGraph {
 
   int(value: number): string {
     return this.initializer(
-      `int64/scalar_${value}`,
+      `${this.#integers}/scalar_${value}`,
       'int64',
       [],
       new Uint8Array(BigInt64Array.of(BigInt(value)).buffer),

@@ -56,6 +56,29 @@ const argmax = (row: ArrayLike<number>): number => {
   return best;
 };
 
+/** KL(ours ‖ theirs) in nats, the largest over rows of V logits, and the share of rows whose first is the same. */
+export function compareRows(
+  ours: Float32Array,
+  theirs: Float32Array,
+  V: number,
+): { maxKl: number; topAgreement: number } {
+  const count = ours.length / V;
+  let maxKl = 0;
+  let same = 0;
+  for (let t = 0; t < count; t++) {
+    const [p, q] = [ours, theirs].map((logits) => logSoftmax(logits.subarray(t * V, (t + 1) * V))) as [
+      Float64Array,
+      Float64Array,
+    ];
+    maxKl = Math.max(
+      maxKl,
+      p.reduce((sum, value, i) => sum + Math.exp(value) * (value - (q[i] ?? 0)), 0),
+    );
+    if (argmax(p) === argmax(q)) same += 1;
+  }
+  return { maxKl, topAgreement: same / count };
+}
+
 type Values = {
   readonly logits: Float32Array;
   readonly site: (site: string, side: 'in' | 'out') => Float32Array;
@@ -72,19 +95,6 @@ export function judge(
   const { maxAbs, largest } = maxDifference(ours.logits, theirs.logits);
   const tolerance = toleranceOf(largest);
   const tokenCount = ours.logits.length / V;
-  let maxKl = 0;
-  let same = 0;
-  for (let t = 0; t < tokenCount; t++) {
-    const [p, q] = [ours, theirs].map(({ logits }) => logSoftmax(logits.subarray(t * V, (t + 1) * V))) as [
-      Float64Array,
-      Float64Array,
-    ];
-    maxKl = Math.max(
-      maxKl,
-      p.reduce((sum, value, i) => sum + Math.exp(value) * (value - (q[i] ?? 0)), 0),
-    );
-    if (argmax(p) === argmax(q)) same += 1;
-  }
   let firstDifference: SiteDifference | null = null;
   for (const site of sites)
     for (const side of ['in', 'out'] as const) {
@@ -99,8 +109,7 @@ export function judge(
     light,
     maxAbsLogit: maxAbs,
     tolerance,
-    maxKl,
-    topAgreement: same / tokenCount,
+    ...compareRows(ours.logits, theirs.logits, V),
     firstDifference,
     tokenCount,
   };

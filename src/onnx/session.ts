@@ -2,7 +2,9 @@
 import mjsUrl from 'onnxruntime-web/ort-wasm-simd-threaded.mjs?url';
 import wasmUrl from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?url';
 import type { InferenceSession, Tensor } from 'onnxruntime-web/wasm';
+import { halfToFloat } from '../format/safetensors.ts';
 import { Problem } from '../problem.ts';
+import type { Feed } from './feeds.ts';
 
 type Ort = typeof import('onnxruntime-web/wasm');
 
@@ -41,6 +43,13 @@ function problem(what: string, cause: unknown, hint: string): Problem {
   return new Problem('onnxruntime', `Cannot ${what}: ${why}`, hint, cause);
 }
 
+/** An output of any graph; values of halves as floats, null where they are no floats. */
+export type OnnxOutput = {
+  readonly type: string;
+  readonly dims: readonly number[];
+  readonly values: Float32Array | null;
+};
+
 /** Keys and values of earlier tokens, as a graph with past takes and gives them. */
 export type Past = Readonly<Record<string, Tensor>>;
 
@@ -62,7 +71,7 @@ export class OrtSession implements AsyncDisposable {
     try {
       return new OrtSession(
         ort,
-        await ort.InferenceSession.create(file, { executionProviders: ['wasm'] }),
+        await ort.InferenceSession.create(file, { executionProviders: ['wasm'], logSeverityLevel: 3 }),
         name,
       );
     } catch (cause) {
@@ -94,6 +103,19 @@ export class OrtSession implements AsyncDisposable {
           ]),
         ),
       ),
+    );
+  }
+
+  /** Every output of one run of `feeds`, by name. */
+  async outputsOf(feeds: readonly Feed[]): Promise<Map<string, OnnxOutput>> {
+    const { Tensor } = this.#ort;
+    const given = feeds.map(({ name, type, dims, data }) => [name, new Tensor(type, data as never, dims)]);
+    const outputs = await this.#run(Object.fromEntries(given) as Record<string, Tensor>);
+    return new Map(
+      Object.entries(outputs).map(([name, { type, dims, data }]) => [
+        name,
+        { type, dims, values: floatValues(type, data) },
+      ]),
     );
   }
 
@@ -144,6 +166,16 @@ export class OrtSession implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#session.release();
   }
+}
+
+/** Halves come as bits or, where the browser knows them, as numbers. */
+function floatValues(type: string, data: Tensor['data']): Float32Array | null {
+  if (data instanceof Float32Array) return data;
+  if (type === 'float64') return Float32Array.from(data as Float64Array);
+  if (type !== 'float16') return null;
+  return data instanceof Uint16Array
+    ? Float32Array.from(data, halfToFloat)
+    : Float32Array.from(data as unknown as ArrayLike<number>);
 }
 
 const floatsOf = (outputs: Readonly<Record<string, Tensor>>): Map<string, Float32Array> =>

@@ -11,6 +11,8 @@ import { isAbort, Problem, problemData } from '../problem.ts';
 import { readReceipt } from '../receipt/read.ts';
 import { recordedPlan, recordedRun } from '../receipt/recorded.ts';
 import type { RunReceipt } from '../receipt/schema.ts';
+import { createOnnxSession } from './onnx-session.ts';
+import type { OnnxSession } from './onnx-session.ts';
 import { draftFor, draftOf, setBench, withReport } from './bench.ts';
 import { setMicroscope, sitesToInspect } from './microscope.ts';
 import {
@@ -54,7 +56,7 @@ const RUN_FIELDS: readonly (keyof Config)[] = [
   'alphas',
 ];
 
-export type Session = {
+export type Session = OnnxSession & {
   /** Opens the device, loads the first model, runs the first prompt, and from then on follows the config. */
   readonly start: () => Promise<void>;
   readonly run: () => Promise<void>;
@@ -68,7 +70,7 @@ export type Session = {
   readonly exportOnnx: (options: OnnxOptions) => Promise<Uint8Array | null>;
   /** Runs the bench; what was measured is kept, stopped or not. */
   readonly bench: (spec: BenchSpec) => Promise<void>;
-  /** Opens reports of the bench; each that cannot be opened says why. */
+  /** Opens an ONNX file with its data, or reports of the bench; each that cannot be opened says why. */
   readonly openFiles: (files: readonly File[]) => Promise<void>;
   readonly stop: () => void;
   readonly loseDevice: () => Promise<void>;
@@ -316,7 +318,10 @@ export function createSession(store: Experiment, engine: Engine): Session {
     await run();
   }
 
+  const onnx = createOnnxSession(store, engine, instead);
+
   async function openFiles(files: readonly File[]): Promise<void> {
+    if (files.some(({ name }) => /\.onnx$/i.test(name))) return onnx.openOnnx(files);
     for (const file of files) {
       try {
         const opened = readReceipt(await file.text(), file.name);
@@ -393,6 +398,7 @@ export function createSession(store: Experiment, engine: Engine): Session {
     exportOnnx,
     bench,
     openFiles,
+    ...onnx,
     stop,
     loseDevice: () => engine.loseDevice(),
     dismissProblem: () => setRun(store, { problem: null }),

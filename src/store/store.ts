@@ -14,6 +14,8 @@ import { FIRST_NORM, isMeasurable, normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import type { ProblemData } from '../problem.ts';
 import { NO_BENCH } from './bench.ts';
+import { NO_ONNX } from './onnx.ts';
+import type { OnnxState } from './onnx.ts';
 import type { BenchState } from './bench.ts';
 import { DEFAULT_MICROSCOPE } from './microscope.ts';
 import type { MicroscopeState } from './microscope.ts';
@@ -124,7 +126,7 @@ export type RunState = {
 export const THEMES = ['system', 'light', 'dark'] as const;
 export type Theme = (typeof THEMES)[number];
 
-export const SECTIONS = ['microscope', 'bench'] as const;
+export const SECTIONS = ['microscope', 'bench', 'file'] as const;
 export type Section = (typeof SECTIONS)[number];
 
 /** Parts of the page that a link may take away, for teaching and embedding. */
@@ -163,6 +165,8 @@ export type State = {
   readonly run: RunState;
   readonly bench: BenchState;
   readonly microscope: MicroscopeState;
+  /** A dropped ONNX file. */
+  readonly onnx: OnnxState;
   readonly view: View;
 };
 
@@ -192,6 +196,7 @@ export const createExperiment = () =>
     },
     bench: NO_BENCH,
     microscope: DEFAULT_MICROSCOPE,
+    onnx: NO_ONNX,
     view: DEFAULT_VIEW,
   }));
 export type Experiment = ReturnType<typeof createExperiment>;

@@ -8,6 +8,7 @@ import { PromptBar } from './controls/PromptBar.tsx';
 import { BenchPage } from './bench/BenchPage.tsx';
 import { useDroppedFiles, useExperiment, useIsDark, useWires } from './hooks.ts';
 import { Compare } from './panels/Compare.tsx';
+import { OnnxPage } from './onnx/OnnxPage.tsx';
 import { Generated } from './panels/Generated.tsx';
 import { NextTokens } from './panels/NextTokens.tsx';
 import { FallbackNotice, ProblemBanner } from './panels/ProblemBanner.tsx';
@@ -33,11 +34,11 @@ export function App() {
     <>
       {shows('header') && <Header />}
       <KeySheet />
-      {section === 'bench' ? (
+      {section !== 'microscope' ? (
         <main>
           <FallbackNotice />
           <ProblemBanner />
-          <BenchPage />
+          {section === 'bench' ? <BenchPage /> : <OnnxPage />}
         </main>
       ) : (
         <>

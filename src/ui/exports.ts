@@ -35,7 +35,7 @@ function receiptOf({ config, run }: State): ReturnType<typeof runReceipt> | null
   });
 }
 
-function download(name: string, type: string, content: string | Uint8Array): void {
+export function download(name: string, type: string, content: string | Uint8Array): void {
   const url = URL.createObjectURL(
     new Blob([typeof content === 'string' ? content : new Uint8Array(content)], { type }),
   );
