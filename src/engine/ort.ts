@@ -7,21 +7,34 @@ import { wallStepMs } from '../gpu/clock.ts';
 import { NO_MEMORY } from '../gpu/device.ts';
 import { measuredParams, referenceStats } from '../kernel/probe-reference.ts';
 import { splitWeightsId } from '../model/catalog.ts';
+import type { OpenedCheckpoint } from '../model/opened.ts';
 import type { Plan, Site } from '../model/plan.ts';
 import { randomFrom, sampleToken } from '../model/sample.ts';
-import { sitesOf } from '../model/weights.ts';
-import type { Checkpoint } from '../model/weights.ts';
+import { sitesOf } from '../model/model.ts';
+import type { Checkpoint } from '../model/model.ts';
 import { normSpec, thetaLayout } from '../norm/registry.ts';
 import { OrtSession, ortName } from '../onnx/session.ts';
 import { tapName } from '../onnx/write.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
 import { Problem } from '../problem.ts';
-import { checkTokens, drawTokens, isCausal, readLogits, reportSite, thetaOf } from './answer.ts';
+import {
+  checkInput,
+  checkTokens,
+  drawTokens,
+  feedsOf,
+  isCausal,
+  readLogits,
+  reportSite,
+  rowsOf,
+  thetaOf,
+} from './answer.ts';
 import type { Engine, Environment, Generation, Run, SiteReport } from './api.ts';
 import type { Library } from './library.ts';
 
 type Opened = { readonly session: OrtSession; readonly nodeCount: number };
 
+/** What 32 bits of address leave of one tensor. */
+const MOST_BYTES = 2 ** 31;
 /** Sessions hold a copy of the weights: only the last few are kept. */
 const MOST_SESSIONS = 4;
 
@@ -56,27 +69,50 @@ export class OrtEngine implements Engine {
 
   model: Engine['model'] = async (id) => (await this.#library.model(id)).info;
   load: Engine['load'] = (weights, options = {}) => this.#library.load(weights, options);
+  inspect: Engine['inspect'] = async (what, { signal } = {}) => {
+    const { find } = await import('./opened.ts');
+    return (await find(what, MOST_BYTES, () => undefined, signal)).inspection;
+  };
+  open: Engine['open'] = async (what, { onProgress, signal } = {}) => {
+    const { openInto } = await import('./opened.ts');
+    // Read once to see that all of it is there; a graph is made of it when one is asked for.
+    const put = async ({ streamed }: OpenedCheckpoint): Promise<() => void> => {
+      for await (const tensor of streamed.read({ onProgress, signal })) void tensor;
+      return () => undefined;
+    };
+    return openInto(this.#library, what, MOST_BYTES, put, signal);
+  };
+  close: Engine['close'] = (weights) =>
+    this.#exclusive(async () => {
+      this.#library.close(weights);
+      for (const [key, opened] of this.#sessions) {
+        const [plan] = JSON.parse(key) as [Plan];
+        if (plan.weights !== weights) continue;
+        this.#sessions.delete(key);
+        await (await opened.catch(() => null))?.session[Symbol.asyncDispose]();
+      }
+    });
   tokenize: Engine['tokenize'] = (model, text) => this.#library.tokenize(model, text);
   exportOnnx: Engine['exportOnnx'] = async (plan, options) => (await this.#library.onnx(plan, options)).bytes;
 
   async run(
     plan: Plan,
     given: readonly number[],
-    { probes, signal }: Parameters<Engine['run']>[2],
+    { probes, signal, ...input }: Parameters<Engine['run']>[2],
   ): Promise<Run> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
     const { info, tokenizer } = await this.#library.model(splitWeightsId(plan.weights).model);
-    const tokens = checkTokens(given, checkpoint);
+    const tokens = checkInput(given, checkpoint, input);
     return this.#exclusive(async () => {
       signal?.throwIfAborted();
       const startMs = performance.now();
       const { session, nodeCount } = await this.#open(plan, { weights: 'f32', hasTaps: probes });
       signal?.throwIfAborted();
       const builtMs = performance.now();
-      const outputs = await session.run(tokens);
+      const outputs = await session.feed(feedsOf(checkpoint, tokens, input));
       const logits = outputs.get('logits') ?? new Float32Array();
       const sites = probes
-        ? sitesOf(checkpoint.config).map((site) =>
+        ? sitesOf(checkpoint).map((site) =>
             tapped(
               site,
               checkpoint,
@@ -89,7 +125,7 @@ export class OrtEngine implements Engine {
       return {
         plan,
         sha256: info.twins[checkpoint.norm]?.weights.sha256 ?? '',
-        ...readLogits(logits, tokens, checkpoint.config.vocab_size, tokenizer),
+        ...readLogits(logits, tokens, checkpoint, tokenizer),
         isCausal: isCausal(checkpoint, plan),
         sites,
         timing: { tier: probes ? 'instrumented' : 'representative', wallMs },
@@ -109,11 +145,12 @@ export class OrtEngine implements Engine {
   ): Promise<Generation> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
     const { tokenizer } = await this.#library.model(splitWeightsId(plan.weights).model);
-    const { n_ctx, vocab_size: V, n_layer, n_head: H, n_embd: C } = checkpoint.config;
+    const { context, model } = checkpoint;
+    const { V, L, G, D } = model.dims;
     const isCached = isCausal(checkpoint, plan);
     return this.#exclusive(async () => {
       const { session } = await this.#open(plan, { weights: 'f32', hasPast: isCached });
-      let past = session.emptyPast(n_layer, H, C / H);
+      let past = session.emptyPast(L, G, D);
       const prompt = checkTokens(given, checkpoint);
       const all = [...prompt];
       const random = randomFrom(sampling.seed);
@@ -128,7 +165,7 @@ export class OrtEngine implements Engine {
         all.push(id);
         return id;
       };
-      const drawn = await drawTokens(prompt.length, sampling, n_ctx, tokenizer, next, 1, options);
+      const drawn = await drawTokens(prompt.length, sampling, context, tokenizer, next, 1, options);
       return { ...drawn, isCached, readbackBytes: 0 };
     });
   }
@@ -140,13 +177,14 @@ export class OrtEngine implements Engine {
     { signal, onRound = () => undefined }: Parameters<Engine['measure']>[3] = {},
   ): Promise<Timings> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
-    const tokens = checkTokens(given, checkpoint);
+    const tokens = rowsOf(given, checkpoint);
+    const feeds = feedsOf(checkpoint, tokens, {});
     const forward = (): Promise<{ ms: number; nodeCount: number }> =>
       this.#exclusive(async () => {
         signal?.throwIfAborted();
         const { session, nodeCount } = await this.#open(plan, { weights: 'f32' });
         const startMs = performance.now();
-        await session.run(tokens);
+        await session.feed(feeds);
         return { ms: performance.now() - startMs, nodeCount };
       });
     const first = await forward();
@@ -244,7 +282,10 @@ function tapped(
   plan: Plan,
   tap: (side: 'in' | 'out') => Float32Array,
 ): SiteReport {
-  const { n_embd: C, norm_eps: eps } = checkpoint.config;
+  const {
+    dims: { C },
+    norm: { eps },
+  } = checkpoint.model;
   const { norm, values, isMeasured } = thetaOf(checkpoint, plan, site.id);
   const { offsets } = thetaLayout(norm, C);
   const own = Object.fromEntries(

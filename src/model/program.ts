@@ -4,7 +4,7 @@ import type { GpuClock } from '../gpu/clock.ts';
 import type { Gpu, GpuBuffer } from '../gpu/device.ts';
 import type { Compiler, Kernel } from '../kernel/compile.ts';
 import type { Tuning } from '../kernel/tune.ts';
-import { composeGpt } from './families/gpt.ts';
+import type { Model } from './model.ts';
 import type { Mode, Op } from './op.ts';
 import type { Plan, Theta } from './plan.ts';
 import type { Workspace } from './workspace.ts';
@@ -30,6 +30,7 @@ export class Program implements Disposable {
   readonly #space: Workspace;
   readonly #owned: readonly GpuBuffer[];
   readonly #C: number;
+  readonly #isCausalModel: boolean;
   /** T and past, as the run's uniform has them. */
   readonly #size = new Uint32Array(2);
 
@@ -40,7 +41,7 @@ export class Program implements Disposable {
     plan: Plan,
     mode: Mode,
     ops: CompiledOp[],
-    C: number,
+    { dims, isCausal }: Model,
   ) {
     this.#gpu = gpu;
     this.#space = space;
@@ -49,7 +50,8 @@ export class Program implements Disposable {
     this.ops = ops;
     this.thetas = builder.thetas;
     this.#owned = builder.owned;
-    this.#C = C;
+    this.#C = dims.C;
+    this.#isCausalModel = isCausal;
   }
 
   /** Throws Problem `shader` when a kernel does not compile. */
@@ -64,7 +66,7 @@ export class Program implements Disposable {
   ): Promise<Program> {
     const builder = new Builder(gpu, weights, space, plan, mode, tuning);
     try {
-      composeGpt(weights.checkpoint.config, builder);
+      weights.checkpoint.model.compose(builder);
       if (mode.draw) builder.draw(mode.draw);
       const ops = await Promise.all(
         builder.ops.map(async ({ spec, buffers, ...op }): Promise<CompiledOp> => {
@@ -72,16 +74,25 @@ export class Program implements Disposable {
           return { ...op, kernel, groups: compiler.bind(kernel, buffers) };
         }),
       );
-      return new Program(gpu, space, builder, plan, mode, ops, weights.checkpoint.config.n_embd);
+      return new Program(gpu, space, builder, plan, mode, ops, weights.checkpoint.model);
     } catch (cause) {
       for (const buffer of builder.owned) buffer[Symbol.dispose]();
       throw cause;
     }
   }
 
-  /** False when a site takes statistics over the prompt's tokens: then a cache cannot be used. */
+  /** False when tokens see later ones, or a site takes statistics over all: then a cache cannot be used. */
   get isCausal(): boolean {
-    return ![...this.thetas.values()].some((theta) => theta.isMeasured);
+    return this.#isCausalModel && ![...this.thetas.values()].some((theta) => theta.isMeasured);
+  }
+
+  /** What the next forward of T rows reads besides its tokens: types are 0 where none are given. */
+  give(
+    { types, pixels }: { readonly types?: readonly number[]; readonly pixels?: Float32Array },
+    T: number,
+  ): void {
+    if (pixels) this.#gpu.write(this.#space.scratch('pixels', pixels.byteLength), pixels);
+    else this.#gpu.write(this.#space.activation('types', 1), Uint32Array.from(types ?? new Uint32Array(T)));
   }
 
   /**

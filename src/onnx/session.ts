@@ -44,6 +44,13 @@ function problem(what: string, cause: unknown, hint: string): Problem {
 /** Keys and values of earlier tokens, as a graph with past takes and gives them. */
 export type Past = Readonly<Record<string, Tensor>>;
 
+/** A value for an input of a graph. */
+export type Feed = {
+  readonly name: string;
+  readonly dims: readonly number[];
+  readonly data: BigInt64Array | Float32Array;
+};
+
 /** A graph that onnxruntime has accepted. */
 export class OrtSession implements AsyncDisposable {
   readonly #ort: Ort;
@@ -74,15 +81,10 @@ export class OrtSession implements AsyncDisposable {
     }
   }
 
-  /** Every float output of one run of `inputs`, by name. */
-  async feed(
-    inputs: readonly {
-      readonly name: string;
-      readonly dims: readonly number[];
-      readonly data: BigInt64Array | Float32Array;
-    }[],
-  ): Promise<Map<string, Float32Array>> {
+  /** Every float output of one run, by name; what the graph has no input for is left out. */
+  async feed(given: readonly Feed[]): Promise<Map<string, Float32Array>> {
     const { Tensor } = this.#ort;
+    const inputs = given.filter(({ name }) => this.#session.inputNames.includes(name));
     return floatsOf(
       await this.#run(
         Object.fromEntries(

@@ -17,8 +17,8 @@ afterAll(() => {
 });
 
 describe('embed', () => {
-  it.each(['f16', 'f32'] as const)(
-    'gathers, scales and adds learned positions after the cached ones, %s',
+  it.each(['f16', 'bf16', 'f32'] as const)(
+    'gathers, scales, adds learned positions after the cached ones and types, %s',
     async (dtype) => {
       const [T, C, V, past] = [5, 7, 11, 3];
       const table = exactInHalf(V * C, 5);
@@ -29,11 +29,24 @@ describe('embed', () => {
       using w = uploadMatrix(gpu, table, [V, C], dtype);
       using wpe = gpu.upload('wpe', 'weights', positions);
       using scale = gpu.upload('scale', 'weights', Float32Array.of(1.5));
+      const kinds = normal(2 * C, 7);
+      const typed = [1, 0, 0, 1, 1];
+      using types = gpu.upload('types', 'activations', Uint32Array.from([0, 0, 0, ...typed]));
+      using wtt = gpu.upload('wtt', 'weights', kinds);
       using y = gpu.buffer('y', 'activations', T * C * 4);
-      await dispatch(gpu, gather(C, dtype, true), { tokens, w, wpe, scale, y, run }, gatherWorkgroups(C, T));
+      await dispatch(
+        gpu,
+        gather({ C, dtype, isLearned: true, isTyped: true }),
+        { tokens, w, wpe, scale, types, wtt, y, run },
+        gatherWorkgroups(C, T),
+      );
       const want = Float64Array.from({ length: T * C }, (_, i) => {
         const [t, c] = [Math.floor(i / C), i % C];
-        return 1.5 * at(table, at(ids, t) * C + c) + at(positions, (past + t) * C + c);
+        return (
+          1.5 * at(table, at(ids, t) * C + c) +
+          at(positions, (past + t) * C + c) +
+          at(kinds, at(typed, t) * C + c)
+        );
       });
       expect(furthest(await readFloats(gpu, y, T * C), want)).toBeLessThan(1e-6);
     },
@@ -43,7 +56,7 @@ describe('embed', () => {
 describe('the ground', () => {
   it('compiles a kernel once, also when asked for twice at once', async () => {
     const compiler = compilerOf(gpu);
-    const spec = gather(30, 'f32', false);
+    const spec = gather({ C: 30, dtype: 'f32', isLearned: false });
     const before = compiler.compiled;
     const [one, two] = await Promise.all([compiler.kernel(spec), compiler.kernel(spec)]);
     expect(one).toBe(two);
@@ -60,7 +73,7 @@ describe('the ground', () => {
   });
 
   it('says which buffer a kernel was not given', async () => {
-    const kernel = await compilerOf(gpu).kernel(gather(30, 'f32', false));
+    const kernel = await compilerOf(gpu).kernel(gather({ C: 30, dtype: 'f32', isLearned: false }));
     expect(() => compilerOf(gpu).bind(kernel, {})).toThrow(/no buffer given for "w"/);
   });
 
