@@ -12,7 +12,10 @@
 
 fn act(v: f32) -> f32 {
   if (ACT == 1u) { return 0.5 * v * (1.0 + safe_erf(0.7071067812 * v)); }
-  if (ACT == 3u) { return v / (1.0 + exp(min(-1.702 * v, 80.0))); }
+  if (ACT == 3u) {
+    let kept = max(v, -50.0); // the exponent must stay finite; the product is 0 long before
+    return kept / (1.0 + exp(-1.702 * kept));
+  }
   let held = clamp(v, -100.0, 100.0); // the cube must stay finite; tanh is flat long before
   return 0.5 * v * (1.0 + safe_tanh(0.7978845608 * fma(0.044715 * held * held, held, held)));
 }

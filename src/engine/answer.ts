@@ -2,6 +2,7 @@
 import type { TextCodec } from '../format/tokenizer.ts';
 import type { SiteStats } from '../kernel/probe.ts';
 import type { PatchShape } from '../kernel/embed.ts';
+import { tokenTables } from '../model/matrices.ts';
 import { resolveTheta, thetaScalars } from '../model/plan.ts';
 import type { Plan, Site, Theta } from '../model/plan.ts';
 import { lossPerToken, topTokens } from '../model/sample.ts';
@@ -63,12 +64,13 @@ export const rowsOf = (tokens: readonly number[], checkpoint: Checkpoint): reado
     ? Array.from({ length: checkpoint.model.dims.T }, () => 0)
     : checkTokens(tokens, checkpoint);
 
-/** A run as inputs of a graph; it takes those it has. */
+/** A run as inputs of the model's graph; pixels that are not given are zeros. */
 export function feedsOf(
-  { model: { image } }: Checkpoint,
+  { model }: Checkpoint,
   tokens: readonly number[],
   { types, pixels }: RunInput,
 ): Feed[] {
+  const { image } = model;
   if (image) {
     const dims = [1, image.channels, ...image.image];
     const values = dims.reduce((product, n) => product * n, 1);
@@ -78,8 +80,20 @@ export function feedsOf(
   const dims = [1, tokens.length];
   return [
     { name: 'input_ids', dims, data: ids(tokens) },
-    { name: 'token_type_ids', dims, data: ids(types ?? tokens.map(() => 0)) },
+    ...(tokenTables(model).types === null
+      ? []
+      : [{ name: 'token_type_ids', dims, data: ids(types ?? tokens.map(() => 0)) }]),
   ];
+}
+
+/** Throws Problem `usage` for a model that predicts no next token. */
+export function checkGenerates({ model: { output, family } }: Checkpoint): void {
+  if (output === 'next') return;
+  throw new Problem(
+    'usage',
+    `Cannot continue a text with this ${family} model: it predicts no next token`,
+    'Run it, and look at what it says of the text as a whole.',
+  );
 }
 
 /** What a row of an image's activations stands for. */

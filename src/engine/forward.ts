@@ -2,6 +2,7 @@
 import type { Checkpoint } from '../model/model.ts';
 import type { Mode, Program } from '../model/program.ts';
 import type { Baseline } from '../onnx/baseline.ts';
+import { logitRows } from './answer.ts';
 import type { Session } from './device-session.ts';
 
 /** The forward of the tokens after the first `past` ones, which it computes and caches first. */
@@ -20,6 +21,7 @@ export async function forwardOn(
     using prefill = await programOf({ kind: 'prefill', hasProbes: false });
     prefill.submit(tokens.slice(0, past), 0);
   }
+  program.give({}, tokens.length - past);
   const run = async (n = 1): Promise<void> => {
     for (let i = 0; i < n; i++) program.submit(tokens.slice(past), past);
     await gpu.done();
@@ -29,7 +31,7 @@ export async function forwardOn(
     run,
     read: async () => {
       await run();
-      const sizeBytes = 4 * (tokens.length - past) * V;
+      const sizeBytes = 4 * logitRows(checkpoint, tokens.length - past) * V;
       return new Float32Array(await gpu.read([{ buffer: logits, sizeBytes }]));
     },
     [Symbol.dispose]: () => program[Symbol.dispose](),

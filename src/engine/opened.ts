@@ -112,7 +112,7 @@ export async function openInto(
   library: Library,
   what: OpenWhat,
   mostBytes: number,
-  put: (checkpoint: OpenedCheckpoint) => Promise<(weights: string) => void>,
+  put: (checkpoint: OpenedCheckpoint) => Promise<(weights: string) => Promise<void>>,
   signal?: AbortSignal,
 ): Promise<Opened> {
   let notice: ProblemData | null = null;
@@ -137,6 +137,6 @@ export async function openInto(
     twins: { [norm]: { config: CONFIG, weights: stored, heldOutLoss: Number.NaN } },
   };
   library.add(weights, checkpoint, { info, tokenizer });
-  keep(weights);
+  await keep(weights);
   return { model: info, loaded: await library.load(weights), inspection, notice };
 }

@@ -18,6 +18,7 @@ import { tapName } from '../onnx/write.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
 import { Problem } from '../problem.ts';
 import {
+  checkGenerates,
   checkInput,
   checkTokens,
   drawTokens,
@@ -76,9 +77,9 @@ export class OrtEngine implements Engine {
   open: Engine['open'] = async (what, { onProgress, signal } = {}) => {
     const { openInto } = await import('./opened.ts');
     // Read once to see that all of it is there; a graph is made of it when one is asked for.
-    const put = async ({ streamed }: OpenedCheckpoint): Promise<() => void> => {
+    const put = async ({ streamed }: OpenedCheckpoint): Promise<() => Promise<void>> => {
       for await (const tensor of streamed.read({ onProgress, signal })) void tensor;
-      return () => undefined;
+      return async () => undefined;
     };
     return openInto(this.#library, what, MOST_BYTES, put, signal);
   };
@@ -144,6 +145,7 @@ export class OrtEngine implements Engine {
     options: NonNullable<Parameters<Engine['generate']>[3]> = {},
   ): Promise<Generation> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
+    checkGenerates(checkpoint);
     const { tokenizer } = await this.#library.model(splitWeightsId(plan.weights).model);
     const { context, model } = checkpoint;
     const { V, L, G, D } = model.dims;

@@ -21,6 +21,7 @@ import { problemData } from '../problem.ts';
 import type { ProblemData } from '../problem.ts';
 import type { Baselines } from '../bench/suite.ts';
 import {
+  checkGenerates,
   checkInput,
   checkTokens,
   feedsOf,
@@ -79,12 +80,13 @@ export class WgslEngine implements Engine {
   open: Engine['open'] = async (what, { onProgress, signal } = {}) => {
     const session = await this.#exclusive(() => this.#open());
     const { openInto } = await import('./opened.ts');
-    const put = async (checkpoint: Checkpoint): Promise<(id: string) => void> => {
+    const put = async (checkpoint: Checkpoint): Promise<(id: string) => Promise<void>> => {
       const weights = await Weights.load(session.gpu, checkpoint, { onProgress, signal });
-      return (id) => {
-        session.close(id);
-        session.weights.set(id, weights);
-      };
+      return (id) =>
+        this.#exclusive(async () => {
+          session.close(id);
+          session.weights.set(id, weights);
+        });
     };
     return openInto(this.#library, what, largestBuffer(session.gpu), put, signal);
   };
@@ -171,6 +173,7 @@ export class WgslEngine implements Engine {
     options: NonNullable<Parameters<Engine['generate']>[3]> = {},
   ): Promise<Generation> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
+    checkGenerates(checkpoint);
     const { tokenizer } = await this.#library.model(splitWeightsId(plan.weights).model);
     const prompt = checkTokens(given, checkpoint);
     return this.#exclusive(async () => {

@@ -7,7 +7,7 @@ import type { Source } from '../format/source.ts';
 import { Problem } from '../problem.ts';
 import type { Blueprint } from './family.ts';
 import type { BoundModel } from './hf.ts';
-import { matricesOf } from './matrices.ts';
+import { matricesOf, tokenTables } from './matrices.ts';
 import type { Checkpoint } from './model.ts';
 
 /** Activations are allocated for the whole context: more would be memory that few prompts use. */
@@ -56,7 +56,8 @@ export class OpenedCheckpoint implements Checkpoint {
     if (!first) throw new RangeError('Cannot open a model without norms');
     this.model = blueprint;
     this.context = context;
-    this.vocabSize = blueprint.image ? 1 : (bound.tensors.get(tableOf(blueprint))?.shape[0] ?? 0);
+    const { words } = tokenTables(blueprint);
+    this.vocabSize = bound.tensors.get(words ?? '')?.shape[0] ?? 1;
     this.norm = first.norm;
     const named = new Map<string, { readonly name: string; readonly tensor: IndexedTensor }>();
     for (const [name, tensor] of bound.tensors) named.set(tensor.name, { name, tensor });
@@ -101,21 +102,6 @@ export class OpenedCheckpoint implements Checkpoint {
     if (this.#sha256 === undefined) throw new RangeError('Cannot tell the digest: nothing was read yet');
     return this.#sha256;
   }
-}
-
-/** The matrix that tokens are looked up in. */
-function tableOf(model: Blueprint): string {
-  let found = '';
-  model.compose({
-    block: null,
-    embed: (_label, { table }) => (found = table),
-    image: () => undefined,
-    norm: () => undefined,
-    linear: () => undefined,
-    gate: () => undefined,
-    attention: () => undefined,
-  });
-  return found;
 }
 
 /** A checkpoint with all of its tensors on the CPU. */

@@ -29,8 +29,7 @@ export class Program implements Disposable {
   readonly #gpu: Gpu;
   readonly #space: Workspace;
   readonly #owned: readonly GpuBuffer[];
-  readonly #C: number;
-  readonly #isCausalModel: boolean;
+  readonly #model: Model;
   /** T and past, as the run's uniform has them. */
   readonly #size = new Uint32Array(2);
 
@@ -41,7 +40,7 @@ export class Program implements Disposable {
     plan: Plan,
     mode: Mode,
     ops: CompiledOp[],
-    { dims, isCausal }: Model,
+    model: Model,
   ) {
     this.#gpu = gpu;
     this.#space = space;
@@ -50,8 +49,7 @@ export class Program implements Disposable {
     this.ops = ops;
     this.thetas = builder.thetas;
     this.#owned = builder.owned;
-    this.#C = dims.C;
-    this.#isCausalModel = isCausal;
+    this.#model = model;
   }
 
   /** Throws Problem `shader` when a kernel does not compile. */
@@ -83,16 +81,22 @@ export class Program implements Disposable {
 
   /** False when tokens see later ones, or a site takes statistics over all: then a cache cannot be used. */
   get isCausal(): boolean {
-    return this.#isCausalModel && ![...this.thetas.values()].some((theta) => theta.isMeasured);
+    return this.#model.isCausal && ![...this.thetas.values()].some((theta) => theta.isMeasured);
   }
 
-  /** What the next forward of T rows reads besides its tokens: types are 0 where none are given. */
+  /** What the next forward of T rows reads besides its tokens: types and pixels are 0 where none are given. */
   give(
     { types, pixels }: { readonly types?: readonly number[]; readonly pixels?: Float32Array },
     T: number,
   ): void {
-    if (pixels) this.#gpu.write(this.#space.scratch('pixels', pixels.byteLength), pixels);
-    else this.#gpu.write(this.#space.activation('types', 1), Uint32Array.from(types ?? new Uint32Array(T)));
+    const { image } = this.#model;
+    if (!image) {
+      const given = types ?? new Uint32Array(T);
+      this.#gpu.write(this.#space.activation('types', 1), Uint32Array.from(given));
+      return;
+    }
+    const values = pixels ?? new Float32Array(image.channels * image.image[0] * image.image[1]);
+    this.#gpu.write(this.#space.scratch('pixels', values.byteLength), values);
   }
 
   /**
@@ -146,7 +150,7 @@ export class Program implements Disposable {
   async capture(
     tokens: ArrayLike<number>,
   ): Promise<Map<string, { readonly in: Float32Array; readonly out: Float32Array }>> {
-    const sizeBytes = tokens.length * this.#C * 4;
+    const sizeBytes = tokens.length * this.#model.dims.C * 4;
     const taps = this.ops.flatMap(({ tap }) => (tap ? [tap] : []));
     using kept = this.#gpu.buffer('captured', 'probes', 2 * taps.length * sizeBytes);
     this.#prepare(tokens, 0);

@@ -55,20 +55,31 @@ export function padRows(tensor: Tensor): Uint8Array {
   return padded;
 }
 
-/** Rows [firstRow, …) of a matrix that lie one after the other in `bytes`, into its buffers. */
-function writeRows(gpu: Gpu, { parts }: Matrix, firstRow: number, rowBytes: number, bytes: Uint8Array): void {
+/** The queue copies what it is given: it is given a little at a time, and waited for when it holds a few of these. */
+const PIECE_BYTES = 16 * 2 ** 20;
+const MOST_WAITING_BYTES = 4 * PIECE_BYTES;
+
+/** Bytes on their way into a buffer. */
+type Write = { readonly buffer: GpuBuffer; readonly offsetBytes: number; readonly bytes: Uint8Array };
+
+/** Rows [firstRow, …) of a matrix that lie one after the other in `bytes`, in pieces, each into its buffer. */
+function* writesOf(
+  { parts }: Matrix,
+  firstRow: number,
+  rowBytes: number,
+  bytes: Uint8Array,
+): Generator<Write> {
   const lastRow = firstRow + bytes.byteLength / rowBytes;
   for (const { buffer, first, N } of parts) {
     const from = Math.max(first, firstRow);
     const to = Math.min(first + N, lastRow);
     if (from >= to) continue;
     const rows = bytes.subarray((from - firstRow) * rowBytes, (to - firstRow) * rowBytes);
-    gpu.write(buffer, rows, (from - first) * rowBytes);
+    const begin = (from - first) * rowBytes;
+    for (let at = 0; at < rows.byteLength; at += PIECE_BYTES)
+      yield { buffer, offsetBytes: begin + at, bytes: rows.subarray(at, at + PIECE_BYTES) };
   }
 }
-
-/** What the queue may hold before it is waited for. */
-const MOST_WAITING_BYTES = 64 * 2 ** 20;
 
 /** Tensors of one checkpoint on one device. Matrices go up at once, vectors when asked for. */
 export class Weights implements Disposable {
@@ -89,7 +100,9 @@ export class Weights implements Disposable {
       if (spec.parts.every((part) => checkpoint.file.tensors.has(part)))
         for (const part of spec.parts) {
           const tensor = checkpoint.file.tensors.get(part);
-          if (tensor) this.#put(spec, tensor);
+          if (tensor)
+            for (const { buffer, bytes, offsetBytes } of this.#put(spec, tensor))
+              gpu.write(buffer, bytes, offsetBytes);
         }
   }
 
@@ -110,12 +123,14 @@ export class Weights implements Disposable {
     let waitingBytes = 0;
     try {
       for await (const tensor of checkpoint.streamed?.read(options) ?? []) {
-        for (const spec of weights.#specs.values())
-          if (spec.parts.includes(tensor.name)) weights.#put(spec, tensor);
-        waitingBytes += tensor.bytes.byteLength;
-        if (waitingBytes < MOST_WAITING_BYTES) continue;
-        await gpu.done();
-        waitingBytes = 0;
+        const specs = [...weights.#specs.values()].filter(({ parts }) => parts.includes(tensor.name));
+        for (const { buffer, bytes, offsetBytes } of specs.flatMap((spec) => weights.#put(spec, tensor))) {
+          gpu.write(buffer, bytes, offsetBytes);
+          waitingBytes += bytes.byteLength;
+          if (waitingBytes < MOST_WAITING_BYTES) continue;
+          await gpu.done();
+          waitingBytes = 0;
+        }
       }
       await gpu.done();
       return weights;
@@ -135,7 +150,8 @@ export class Weights implements Disposable {
     return (streamed?.shapes.get(name) ?? file.tensors.get(name)?.shape)?.[0] ?? 0;
   }
 
-  #put({ parts, isTransposed }: MatrixSpec, tensor: Tensor): void {
+  /** What a tensor is written as; its matrix is made where there is none yet. */
+  #put({ parts, isTransposed }: MatrixSpec, tensor: Tensor): Write[] {
     const key = matrixKey(parts);
     const dtypes = new Set(parts.map((part) => this.#dtypeOf(part)));
     const [only = 'f32'] = dtypes;
@@ -162,7 +178,7 @@ export class Weights implements Disposable {
       this.#matrices.set(key, matrix);
     }
     const firstRow = above.reduce((sum, count) => sum + count, 0);
-    writeRows(this.#gpu, matrix, firstRow, rowBytes, padRows(part));
+    return [...writesOf(matrix, firstRow, rowBytes, padRows(part))];
   }
 
   /** The matrix that these tensors make up. */

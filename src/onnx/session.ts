@@ -81,10 +81,9 @@ export class OrtSession implements AsyncDisposable {
     }
   }
 
-  /** Every float output of one run, by name; what the graph has no input for is left out. */
-  async feed(given: readonly Feed[]): Promise<Map<string, Float32Array>> {
+  /** Every float output of one run of `inputs`, by name. */
+  async feed(inputs: readonly Feed[]): Promise<Map<string, Float32Array>> {
     const { Tensor } = this.#ort;
-    const inputs = given.filter(({ name }) => this.#session.inputNames.includes(name));
     return floatsOf(
       await this.#run(
         Object.fromEntries(

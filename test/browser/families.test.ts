@@ -2,12 +2,22 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Engine, Opened, OpenWhat } from '../../src/engine/api.ts';
 import { Library } from '../../src/engine/library.ts';
+import { find } from '../../src/engine/opened.ts';
 import { OrtEngine } from '../../src/engine/ort.ts';
+import { RemoteEngine } from '../../src/engine/remote.ts';
+import { serveEngine } from '../../src/engine/serve.ts';
 import { WgslEngine } from '../../src/engine/wgsl.ts';
+import type { Progress } from '../../src/format/source.ts';
+import { NO_FUSION } from '../../src/model/fusion.ts';
+import type { Fusion } from '../../src/model/fusion.ts';
+import { Program } from '../../src/model/program.ts';
+import { Weights } from '../../src/model/weights.ts';
+import { Workspace } from '../../src/model/workspace.ts';
 import { maxDifference, toleranceOf } from '../../src/onnx/judge.ts';
 import type { Plan } from '../../src/model/plan.ts';
 import { bends, NORM_IDS } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
+import { compilerOf, openGpu } from './support.ts';
 
 type Golden = {
   inputs: { input_ids?: number[]; token_type_ids?: number[] };
@@ -45,7 +55,7 @@ async function golden(name: string): Promise<{
   };
 }
 
-function planOf({ loaded, inspection }: Opened, swapped?: NormId): Plan {
+function planOf({ loaded, inspection }: Pick<Opened, 'loaded' | 'inspection'>, swapped?: NormId): Plan {
   const sites = inspection.sites.map(({ id, norm }) => [
     id,
     { norm: swapped ?? norm, source: swapped ? ('raw' as const) : ('twin' as const), alphaScale: 1 },
@@ -134,3 +144,114 @@ describe.each(ENGINES)('%s', (engineName, engine: Engine) =>
     });
   }),
 );
+
+const FUSIONS: readonly Fusion[] = [NO_FUSION, { fold: true, prologue: true, residual: true }];
+
+it.each(NAMES)('%s computes the same fused, with its matrices in several buffers', async (name) => {
+  const given = await golden(name);
+  using gpu = await openGpu();
+  const { checkpoint, inspection } = await find(given.what, 2 ** 27, () => undefined);
+  using weights = await Weights.load(gpu, checkpoint, {
+    mostBytes: inspection.estimate.weightsBytes / 12,
+  });
+  using space = new Workspace(gpu, checkpoint.context);
+  const loaded = { weights: 'golden', sites: [...inspection.sites], sha256: '', context: 0, vocabSize: 0 };
+  const plan = planOf({ loaded, inspection });
+  const { input_ids: ids, token_type_ids: types } = given.golden.inputs;
+  const { dims, image, output } = inspection;
+  const tokens = ids ?? Array.from({ length: dims.T }, () => 0);
+  for (const fusion of FUSIONS) {
+    const mode = { kind: 'prefill', hasProbes: false, fusion } as const;
+    using program = await Program.build(gpu, compilerOf(gpu), weights, space, plan, mode);
+    expect(program.ops.filter(({ kind }) => kind === 'matmul').length).toBeGreaterThan(dims.L * 4 + 2);
+    if (!fusion.prologue) expect(program.ops.filter(({ site }) => site).length).toBe(inspection.sites.length);
+    program.give(
+      { ...(types ? { types } : {}), ...(image && given.pixels ? { pixels: given.pixels } : {}) },
+      tokens.length,
+    );
+    program.submit(tokens, 0);
+    const rows = output === 'classes' ? 1 : tokens.length;
+    const buffer = space.activation('logits', dims.V);
+    const logits = new Float32Array(await gpu.read([{ buffer, sizeBytes: 4 * rows * dims.V }]));
+    const { maxAbs, largest } = maxDifference(logits, given.logits);
+    expect(maxAbs, JSON.stringify(fusion)).toBeLessThanOrEqual(toleranceOf(largest));
+  }
+});
+
+describe('an engine with checkpoints', () => {
+  const [[, engine]] = ENGINES;
+  const open = async (name: string): Promise<{ opened: Opened; tokens: number[] }> => {
+    const { what, golden: told } = await golden(name);
+    return { opened: await engine.open(what), tokens: told.inputs.input_ids ?? [] };
+  };
+  const memoryAfter = async ({ opened, tokens }: Awaited<ReturnType<typeof open>>): Promise<number> =>
+    (await engine.run(planOf(opened), tokens, { probes: false })).memory.currentBytes;
+
+  it('gives memory back, and keeps what was loaded when another model is broken', async () => {
+    const first = await open('gpt2');
+    const before = await memoryAfter(first);
+    const second = await open('llama-gqa');
+    expect(await memoryAfter(second)).toBeGreaterThan(before);
+    await engine.close(second.opened.loaded.weights);
+    expect(await memoryAfter(first)).toBe(before);
+    const { what } = await golden('bert');
+    if (!('files' in what)) throw new Error('the golden is files');
+    const cut = what.files.map(({ path, file }) => ({
+      path,
+      file: path.endsWith('.safetensors') ? file.slice(0, file.size - 100) : file,
+    }));
+    await expect(engine.open({ files: cut })).rejects.toMatchObject({ code: 'bad-file' });
+    await expect(engine.open({ hub: 'no address' })).rejects.toMatchObject({ code: 'usage' });
+    const stopped = AbortSignal.abort();
+    await expect(engine.open(what, { signal: stopped })).rejects.toMatchObject({ name: 'AbortError' });
+    expect(await memoryAfter(first)).toBe(before);
+    await engine.close(first.opened.loaded.weights);
+  });
+
+  it('crosses a worker: files there, progress and the description back', async () => {
+    const { port1, port2 } = new MessageChannel();
+    serveEngine(engine, port1);
+    const remote = new RemoteEngine(port2);
+    port1.start();
+    port2.start();
+    const { what, golden: told } = await golden('qwen2-f16');
+    const inspection = await remote.inspect(what);
+    const progress: Progress[] = [];
+    const opened = await remote.open(what, { onProgress: (at) => progress.push(at) });
+    expect(opened.inspection).toEqual(inspection);
+    expect(progress.at(-1)).toMatchObject({ loadedBytes: inspection.fileBytes });
+    const { weights } = opened.loaded;
+    expect(opened.model.twins).toHaveProperty(weights.slice(weights.lastIndexOf('/') + 1));
+    expect(inspection.estimate.weightsBytes).toBeGreaterThan(inspection.parameterCount * 2);
+    const run = await remote.run(planOf(opened), told.inputs.input_ids ?? [], { probes: true });
+    expect(run.sha256).toMatch(/^[0-9a-f]{64}$/);
+    expect((await remote.tokenize(opened.model.id, '5 7')).map(({ id }) => id)).toEqual([5, 7]);
+    await remote.close(weights);
+    port1.close();
+  });
+
+  it.each(['llama-gqa', 'bert', 'vit'])('agrees with onnxruntime site by site, %s', async (name) => {
+    const { what, golden: told, pixels } = await golden(name);
+    const opened = await engine.open(what);
+    const tokens = told.inputs.input_ids ?? [];
+    const judged = await engine.judge(planOf(opened), tokens, pixels ? { pixels } : {});
+    expect(judged).toMatchObject({ light: 'green', firstDifference: null });
+    await engine.close(opened.loaded.weights);
+  });
+
+  it('refuses what a model cannot do', async () => {
+    const { opened, tokens } = await open('bert');
+    const plan = planOf(opened);
+    const usage = { code: 'usage' };
+    await expect(engine.generate(plan, tokens, GREEDY)).rejects.toMatchObject(usage);
+    await expect(engine.run(plan, tokens, { probes: false, types: [0] })).rejects.toMatchObject(usage);
+    const pixels = new Float32Array(4);
+    await expect(engine.run(plan, tokens, { probes: false, pixels })).rejects.toMatchObject(usage);
+    await engine.close(opened.loaded.weights);
+    const image = await open('vit');
+    await expect(engine.run(planOf(image.opened), [], { probes: false, pixels })).rejects.toMatchObject(
+      usage,
+    );
+    await engine.close(image.opened.loaded.weights);
+  });
+});

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GpuClock } from '../../src/gpu/clock.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { gather, gatherWorkgroups } from '../../src/kernel/embed.ts';
+import { gateKernel } from '../../src/kernel/gate.ts';
 import { matmulKernel } from '../../src/kernel/matmul.ts';
 import { at, exactInHalf, furthest, normal, uploadMatrix } from './matrix.ts';
 import { compilerOf, dispatch, openGpu, readFloats, runUniform } from './support.ts';
@@ -51,6 +52,24 @@ describe('embed', () => {
       expect(furthest(await readFloats(gpu, y, T * C), want)).toBeLessThan(1e-6);
     },
   );
+});
+
+describe('gate', () => {
+  it('is silu(a) · b, finite far out', async () => {
+    const [T, F] = [3, 70];
+    const values = normal(T * 2 * F, 9);
+    values.set([-1e30, -100, -1e-3, 0, 1e30]);
+    using run = runUniform(gpu, T);
+    using x = gpu.upload('x', 'activations', values);
+    using y = gpu.buffer('y', 'activations', T * F * 4);
+    const { spec, workgroups } = gateKernel(F);
+    await dispatch(gpu, spec, { x, y, run }, workgroups(T));
+    const want = Float64Array.from({ length: T * F }, (_, i) => {
+      const at0 = Math.floor(i / F) * 2 * F + (i % F);
+      return (at(values, at0) / (1 + Math.exp(-at(values, at0)))) * at(values, at0 + F);
+    });
+    expect(furthest(await readFloats(gpu, y, T * F), want)).toBeLessThan(1e-6);
+  });
 });
 
 describe('the ground', () => {
