@@ -1,13 +1,13 @@
-// flash: heads[t] = softmax(q[t] · k[0..past+t] / √D) v, for many tokens
+// flash: heads[t] = softmax(q[t] · k[0..seen] / √D) v, for many tokens
 //   over:    ROWS tokens of one head a workgroup, KEYS keys at a time in workgroup memory
 //   paper:   Dao et al. 2022, arXiv:2205.14135; running maximum: Milakov, Gimelshein 2018, arXiv:1805.02867
 //   numeric: softmax from the running maximum, so no exponent overflows; keys behind a token weigh exactly 0
 //   faster:  8 × 8 lanes hold the scores in registers, ROWS/8 × KEYS/8 each, then four rows of one output column each;
 //            k and v take turns in one tile, whose rows are a vec4 longer than they need, to lie in different banks
 //   uses:    run
-// The host adds: WG = 64 lanes, C channels, D channels a head (a multiple of 4), ROWS, KEYS, SCALE = 1/√D, CONTEXT.
-@group(0) @binding(0) var<storage, read> qkv: array<vec4f>;        // [T, 3C/4], q turned
-@group(0) @binding(1) var<storage, read> cache: array<vec4f>;      // [2, CONTEXT, C/4] k, then v
+// The host adds: WG = 64 lanes, ROWS, KEYS, and as in _io; D is a multiple of 4.
+@group(0) @binding(0) var<storage, read> qkv: array<vec4f>;        // [T, (C + 2 KV)/4], q turned
+@group(0) @binding(1) var<storage, read> cache: array<vec4f>;      // [2, CONTEXT, KV/4] k, then v
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;    // [T, C/4]
 @group(0) @binding(3) var<uniform> run: Run;
 
@@ -30,9 +30,10 @@ var<workgroup> kept: array<f32, ROWS>;
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let first = group.x * ROWS;
   let head = group.y * WIDTH;
+  let shared_head = group.y / GROUP * WIDTH;
   for (var i = lane; i < ROWS * WIDTH; i += WG) {
     let t = min(first + i / WIDTH, run.T - 1u);
-    query[i / WIDTH * PITCH + i % WIDTH] = qkv[t * 3u * (C / 4u) + head + i % WIDTH] * SCALE;
+    query[i / WIDTH * PITCH + i % WIDTH] = qkv[t * ((C + 2u * KV) / 4u) + head + i % WIDTH] * SCALE;
   }
   let x = lane % SIDE;
   let y0 = lane / SIDE;
@@ -40,10 +41,10 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
   var total: array<f32, DOWN>;
   for (var r = 0u; r < DOWN; r++) { largest[r] = LOWEST; }
   var sum: array<array<vec4f, 4>, OWN>;
-  let keys = run.past + min(run.T, first + ROWS);
+  let keys = run.past + select(run.T, min(run.T, first + ROWS), CAUSAL);
   for (var base = 0u; base < keys; base += KEYS) {
     workgroupBarrier(); // the query is there, or nobody reads the last tile any more
-    stage(0u, base, keys, head, lane);
+    stage(0u, base, keys, shared_head, lane);
     workgroupBarrier();
     var score = array<array<f32, ACROSS>, DOWN>(); // Chromium 156 zeroes a bare var of a loop once, not each round
     for (var d = 0u; d < WIDTH; d++) {
@@ -58,14 +59,15 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
       let row = y0 + r * SIDE;
       var top = LOWEST;
       for (var j = 0u; j < ACROSS; j++) {
-        let isBehind = base + x + j * SIDE > run.past + first + row;
+        let key = base + x + j * SIDE;
+        let isBehind = select(key >= keys, key > run.past + first + row, CAUSAL);
         score[r][j] = select(score[r][j], LOWEST, isBehind);
         top = max(top, score[r][j]);
       }
       part[row * SIDE + x] = top;
     }
     workgroupBarrier(); // everybody has scored: the tile is free
-    stage(1u, base, keys, head, lane);
+    stage(1u, base, keys, shared_head, lane);
     for (var r = 0u; r < DOWN; r++) {
       let row = y0 + r * SIDE;
       var top = largest[r];
@@ -113,7 +115,7 @@ fn stage(side: u32, base: u32, keys: u32, head: u32, lane: u32) {
   for (var i = lane; i < KEYS * WIDTH; i += WG) {
     let key = base + i / WIDTH;
     var value = vec4f(0.0);
-    if (key < keys) { value = cache[(side * CONTEXT + key) * (C / 4u) + head + i % WIDTH]; }
+    if (key < keys) { value = cache[(side * CONTEXT + key) * (KV / 4u) + head + i % WIDTH]; }
     tile[i / WIDTH * PITCH + i % WIDTH] = value;
   }
 }

@@ -1,5 +1,5 @@
-// split: heads[t] = softmax(q[t] · k[0..past+t] / √D) v, for few tokens
-//   over:    the keys up to this token; one workgroup a (token, head), 64 keys at a time
+// split: heads[t] = softmax(q[t] · k[0..seen] / √D) v, for few tokens
+//   over:    the keys this token sees; one workgroup a (token, head), 64 keys at a time
 //   paper:   Vaswani et al. 2017, arXiv:1706.03762, eq. 1; running maximum: Milakov, Gimelshein 2018, arXiv:1805.02867
 //   numeric: softmax from the running maximum, so no exponent overflows
 //   faster:  the keys of one token are shared out among 64 lanes
@@ -11,8 +11,9 @@ var<workgroup> share: array<f32, WG>;
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let t = group.x;
   let head = group.y * D;
-  let keys = run.past + t + 1u;
-  for (var d = lane; d < D; d += WG) { query[d] = qkv[t * 3u * C + head + d] * SCALE; }
+  let shared_head = group.y / GROUP * D;
+  let keys = seen(t);
+  for (var d = lane; d < D; d += WG) { query[d] = qkv[t * (C + 2u * KV) + head + d] * SCALE; }
   workgroupBarrier();
   var largest = LOWEST;
   var total = 0.0;
@@ -22,7 +23,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     var score = LOWEST;
     if (key < keys) {
       score = 0.0;
-      for (var d = 0u; d < D; d++) { score = fma(query[d], cache[key * C + head + d], score); }
+      for (var d = 0u; d < D; d++) { score = fma(query[d], cache[key * KV + shared_head + d], score); }
     }
     let top = max(largest, row_max(vec2f(score), lane).x);
     let weight = select(0.0, exp(score - top), key < keys);
@@ -36,7 +37,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
       if (d < D) {
         var value = sum[i] * kept;
         for (var j = 0u; j < count; j++) {
-          value = fma(share[j], cache[(CONTEXT + base + j) * C + head + d], value);
+          value = fma(share[j], cache[(CONTEXT + base + j) * KV + shared_head + d], value);
         }
         sum[i] = value;
       }

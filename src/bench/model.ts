@@ -10,8 +10,9 @@ import type { Plan } from '../model/plan.ts';
 import { NO_FUSION } from '../model/fusion.ts';
 import { Program } from '../model/program.ts';
 import type { Mode } from '../model/program.ts';
-import { sitesOf, Weights } from '../model/weights.ts';
-import type { Checkpoint } from '../model/weights.ts';
+import { sitesOf } from '../model/model.ts';
+import { Weights } from '../model/weights.ts';
+import type { Checkpoint } from '../model/model.ts';
 import { Workspace } from '../model/workspace.ts';
 import { normSpec } from '../norm/registry.ts';
 import { kernelInfo } from './kernel-info.ts';
@@ -26,7 +27,7 @@ import { UserRuns, userDraw } from './user.ts';
 /** What a model needs besides the device: its checkpoint, and its weights and buffers there. */
 export type Models = {
   readonly checkpoint: (weights: string) => Promise<Checkpoint>;
-  readonly weights: (id: string, checkpoint: Checkpoint) => Weights;
+  readonly weights: (id: string, checkpoint: Checkpoint) => Promise<Weights>;
   readonly space: (checkpoint: Checkpoint) => Workspace;
   /** Which kernel computes which product, where that was measured. */
   readonly tuning: Tuning | null;
@@ -42,11 +43,11 @@ const BREAKDOWN_FORWARDS = 20;
 const BREAKDOWN_MS = 3000;
 
 /** The member on all sites of its weights: as trained, or swapped in. */
-export function entryPlan({ weights, norm }: ModelEntry, { config }: Checkpoint): Plan {
+export function entryPlan({ weights, norm }: ModelEntry, checkpoint: Checkpoint): Plan {
   const source = splitWeightsId(weights).norm === norm ? 'twin' : 'raw';
   return {
     weights,
-    sites: Object.fromEntries(sitesOf(config).map(({ id }) => [id, { norm, source, alphaScale: 1 }])),
+    sites: Object.fromEntries(sitesOf(checkpoint).map(({ id }) => [id, { norm, source, alphaScale: 1 }])),
   };
 }
 
@@ -72,8 +73,8 @@ function candidate({ weights, norm }: ModelEntry, fusion: Fusion): Candidate {
 }
 
 /** Token ids without a meaning, the same for everyone. */
-export const promptOf = (T: number, { config }: Checkpoint): number[] =>
-  Array.from({ length: T }, (_, t) => (7919 * t + 13) % config.vocab_size);
+export const promptOf = (T: number, { vocabSize }: Checkpoint): number[] =>
+  Array.from({ length: T }, (_, t) => (7919 * t + 13) % vocabSize);
 
 /** Workgroups of an operation, which may depend on the cache. */
 function gridOf(
@@ -134,7 +135,7 @@ export class ModelSuite {
     const widths = new Set<number>();
     for (const one of this.#candidates) {
       const { info, weights } = one;
-      widths.add((await this.#models.checkpoint(weights)).config.n_embd);
+      widths.add((await this.#models.checkpoint(weights)).model.dims.C);
       try {
         const { program } = await this.#build(one, forward);
         using _program = program;
@@ -171,12 +172,12 @@ export class ModelSuite {
   ): Promise<Built> {
     const { gpu, compiler } = this.#bench;
     const checkpoint = await this.#models.checkpoint(weights);
-    if (T + past > checkpoint.config.n_ctx)
-      throw new RangeError(`its context is ${checkpoint.config.n_ctx} tokens and ${T + past} are asked for`);
+    if (T + past > checkpoint.context)
+      throw new RangeError(`its context is ${checkpoint.context} tokens and ${T + past} are asked for`);
     const space = this.#models.space(checkpoint);
-    const draw = isDrawing ? { draw: userDraw(checkpoint.config.vocab_size) } : {};
+    const draw = isDrawing ? { draw: userDraw(checkpoint.model.dims.V) } : {};
     const mode: Mode = { kind, hasProbes: false, fusion: { ...NO_FUSION, [fusion]: true }, ...draw };
-    const onDevice = this.#models.weights(weights, checkpoint);
+    const onDevice = await this.#models.weights(weights, checkpoint);
     const plan = entryPlan({ weights, norm }, checkpoint);
     const { tuning } = this.#models;
     const program = await Program.build(gpu, compiler, onDevice, space, plan, mode, tuning);
@@ -339,11 +340,12 @@ export class ModelSuite {
   async #memory(one: Candidate, { kind, T }: Forward): Promise<MemoryRow> {
     const { gpu, compiler } = this.#bench;
     const checkpoint = await this.#models.checkpoint(one.weights);
-    const { n_ctx: rows, vocab_size: V } = checkpoint.config;
+    const { context: rows, model } = checkpoint;
+    const { V } = model.dims;
     await gpu.done();
     gpu.resetPeak();
     const before = gpu.memory();
-    using weights = new Weights(gpu, checkpoint);
+    using weights = await Weights.load(gpu, checkpoint);
     using space = new Workspace(gpu, rows);
     const plan = entryPlan(one, checkpoint);
     using program = await Program.build(gpu, compiler, weights, space, plan, { kind, hasProbes: false });

@@ -3,8 +3,8 @@ import * as v from 'valibot';
 import { splitWeightsId } from '../model/catalog.ts';
 import { PARAM_SOURCES } from '../model/plan.ts';
 import type { Plan } from '../model/plan.ts';
-import { sitesOf } from '../model/weights.ts';
-import type { Checkpoint } from '../model/weights.ts';
+import { sitesOf } from '../model/model.ts';
+import type { Checkpoint } from '../model/model.ts';
 import { isNormId, normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import { RUN_SCHEMA, RunReceipt } from '../receipt/schema.ts';
@@ -79,8 +79,8 @@ export function checkPlan({ file, plan, sha256 }: PlanInFile, checkpoint: Checkp
       'Give the model it was made with, or a bare plan {weights, sites}.',
     );
   }
-  const C = checkpoint.config.n_embd;
-  const ids = sitesOf(checkpoint.config).map(({ id }) => id);
+  const C = checkpoint.model.dims.C;
+  const ids = sitesOf(checkpoint).map(({ id }) => id);
   const missing = ids.filter((id) => !plan.sites[id]);
   const unknown = Object.keys(plan.sites).filter((id) => !ids.includes(id));
   if (missing.length || unknown.length) {
@@ -110,10 +110,10 @@ export function checkPlan({ file, plan, sha256 }: PlanInFile, checkpoint: Checkp
 }
 
 /** `norm` at every site: the twin itself, or a raw swap where it was trained with another. */
-export function planAt(weights: string, norm: NormId, { config }: Checkpoint): Plan {
+export function planAt(weights: string, norm: NormId, checkpoint: Checkpoint): Plan {
   const source = norm === splitWeightsId(weights).norm ? 'twin' : 'raw';
   return {
     weights,
-    sites: Object.fromEntries(sitesOf(config).map(({ id }) => [id, { norm, source, alphaScale: 1 }])),
+    sites: Object.fromEntries(sitesOf(checkpoint).map(({ id }) => [id, { norm, source, alphaScale: 1 }])),
   };
 }

@@ -1,41 +1,115 @@
 // What every engine's answers are made of, whoever computed the logits.
-import type { Tokenizer } from '../format/tokenizer.ts';
+import type { TextCodec } from '../format/tokenizer.ts';
 import { measuredParams } from '../kernel/probe-reference.ts';
 import type { SiteStats } from '../kernel/probe.ts';
+import type { PatchShape } from '../kernel/embed.ts';
+import { tokenTables } from '../model/matrices.ts';
 import { resolveTheta, thetaScalars } from '../model/plan.ts';
 import type { Plan, Site, Theta } from '../model/plan.ts';
 import { lossPerToken, topTokens } from '../model/sample.ts';
 import type { Sampling } from '../model/sample.ts';
-import { sitesOf } from '../model/weights.ts';
-import type { Checkpoint } from '../model/weights.ts';
+import { sitesOf } from '../model/model.ts';
+import type { Checkpoint } from '../model/model.ts';
 import type { Params } from '../norm/reference.ts';
 import { normSpec, thetaLayout } from '../norm/registry.ts';
 import { toFloat32 } from '../format/safetensors.ts';
+import type { PlainFeed } from '../onnx/session.ts';
 import { Problem } from '../problem.ts';
-import type { GeneratedToken, Generation, Inspection, Run, SiteReport } from './api.ts';
+import type { GeneratedToken, Generation, Inspection, Run, RunInput, SiteReport } from './api.ts';
 
 const TOP_TOKENS = 10;
 
 /** No tokens start from token 0; more than the context holds are refused. */
-export function checkTokens(tokens: readonly number[], { config }: Checkpoint): readonly number[] {
-  if (tokens.length > config.n_ctx) {
+export function checkTokens(
+  tokens: readonly number[],
+  { context, vocabSize }: Checkpoint,
+): readonly number[] {
+  if (tokens.length > context) {
     throw new Problem(
       'prompt-too-long',
-      `Cannot run ${tokens.length} tokens: the model's context is ${config.n_ctx}`,
-      `Shorten the prompt by ${tokens.length - config.n_ctx} tokens.`,
+      `Cannot run ${tokens.length} tokens: the model's context is ${context}`,
+      `Shorten the prompt by ${tokens.length - context} tokens.`,
     );
   }
-  const wrong = tokens.find((id) => !Number.isInteger(id) || id < 0 || id >= config.vocab_size);
-  if (wrong !== undefined)
-    throw new RangeError(`Cannot run token ${wrong}: the vocabulary has ${config.vocab_size}`);
+  const wrong = tokens.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+  if (wrong !== undefined) throw new RangeError(`Cannot run token ${wrong}: the vocabulary has ${vocabSize}`);
   return tokens.length ? tokens : [0];
 }
 
+/** Rows of a run's activations: its tokens, or the class token and the patches of an image, which must be given. */
+export function checkInput(
+  tokens: readonly number[],
+  checkpoint: Checkpoint,
+  { types, pixels }: RunInput,
+): readonly number[] {
+  const { image } = checkpoint.model;
+  const unusable = (reason: string): Problem =>
+    new Problem('usage', `Cannot run this model: ${reason}`, 'Give it what its configuration describes.');
+  if (!image) {
+    const ids = checkTokens(tokens, checkpoint);
+    if (pixels) throw unusable('it reads tokens, not pixels');
+    if (types && types.length !== ids.length)
+      throw unusable(`${types.length} token types are given for ${ids.length} tokens`);
+    return ids;
+  }
+  const [height, width] = image.image;
+  const needed = image.channels * height * width;
+  if (pixels?.length !== needed)
+    throw unusable(
+      `it looks at ${image.channels} × ${height} × ${width} pixels and ${pixels?.length ?? 0} are given`,
+    );
+  return rowsOf(tokens, checkpoint);
+}
+
+/** Rows to measure with: the time does not depend on what an image shows. */
+export const rowsOf = (tokens: readonly number[], checkpoint: Checkpoint): readonly number[] =>
+  checkpoint.model.image
+    ? Array.from({ length: checkpoint.model.dims.T }, () => 0)
+    : checkTokens(tokens, checkpoint);
+
+/** A run as inputs of the model's graph; pixels that are not given are zeros. */
+export function feedsOf(
+  { model }: Checkpoint,
+  tokens: readonly number[],
+  { types, pixels }: RunInput,
+): PlainFeed[] {
+  const { image } = model;
+  if (image) {
+    const dims = [1, image.channels, ...image.image];
+    const values = dims.reduce((product, n) => product * n, 1);
+    return [{ name: 'pixel_values', dims, data: pixels ?? new Float32Array(values) }];
+  }
+  const ids = (values: readonly number[]): BigInt64Array => BigInt64Array.from(values, BigInt);
+  const dims = [1, tokens.length];
+  return [
+    { name: 'input_ids', dims, data: ids(tokens) },
+    ...(tokenTables(model).types === null
+      ? []
+      : [{ name: 'token_type_ids', dims, data: ids(types ?? tokens.map(() => 0)) }]),
+  ];
+}
+
+/** Throws Problem `usage` for a model that predicts no next token. */
+export function checkGenerates({ model: { output, family } }: Checkpoint): void {
+  if (output === 'next') return;
+  throw new Problem(
+    'usage',
+    `Cannot continue a text with this ${family} model: it predicts no next token`,
+    'Run it, and look at what it says of the text as a whole.',
+  );
+}
+
+/** What a row of an image's activations stands for. */
+const placeOf = ({ image, patch }: PatchShape, t: number): string => {
+  const across = image[1] / patch[1];
+  return t === 0 ? 'class' : `${Math.floor((t - 1) / across)},${(t - 1) % across}`;
+};
+
 /** Parameters of a site as the plan has them. */
-export function thetaOf({ config, file }: Checkpoint, plan: Plan, siteId: string): Theta {
+export function thetaOf({ model, file }: Checkpoint, plan: Plan, siteId: string): Theta {
   const sitePlan = plan.sites[siteId];
   if (!sitePlan) throw new RangeError(`Cannot find site "${siteId}" in the plan`);
-  return resolveTheta(sitePlan, config.n_embd, (tensor) => {
+  return resolveTheta(sitePlan, model.dims.C, (tensor) => {
     const found = file.tensors.get(`${siteId}.${tensor}`);
     return found && toFloat32(found);
   });
@@ -60,7 +134,10 @@ export function inspection(
   site: string,
   { in: x, out: y }: { readonly in: Float32Array; readonly out: Float32Array },
 ): Inspection {
-  const { n_embd: C, norm_eps: eps } = checkpoint.config;
+  const {
+    dims: { C },
+    norm: { eps },
+  } = checkpoint.model;
   const theta = thetaOf(checkpoint, plan, site);
   return { site, norm: theta.norm, C, eps, x: x.slice(), y: y.slice(), params: siteParams(theta, C, x) };
 }
@@ -69,27 +146,33 @@ export function inspection(
 export function reportSite(stats: SiteStats, site: Site, checkpoint: Checkpoint, plan: Plan): SiteReport {
   const theta = thetaOf(checkpoint, plan, site.id);
   const source = plan.sites[site.id]?.source ?? 'raw';
-  const scalars = thetaScalars(theta, checkpoint.config.n_embd);
+  const scalars = thetaScalars(theta, checkpoint.model.dims.C);
   return { ...stats, site, norm: theta.norm, source, scalars, isMeasured: theta.isMeasured };
 }
 
-/** A cache can be used: no site takes statistics over the prompt's tokens. */
+/** A cache can be used: tokens see no later ones, and no site takes statistics over all. */
 export const isCausal = (checkpoint: Checkpoint, plan: Plan): boolean =>
-  !sitesOf(checkpoint.config).some(({ id }) => thetaOf(checkpoint, plan, id).isMeasured);
+  checkpoint.model.isCausal &&
+  !sitesOf(checkpoint).some(({ id }) => thetaOf(checkpoint, plan, id).isMeasured);
 
-/** The part of a run that logits [T, V] decide. */
+/** Rows of logits that a run of T rows gives. */
+export const logitRows = ({ model: { output } }: Checkpoint, T: number): number =>
+  output === 'classes' ? 1 : T;
+
+/** The part of a run that logits decide, [T, V] or [1, V]; an embedding has no likeliest word. */
 export function readLogits(
   logits: Float32Array,
   tokens: readonly number[],
-  V: number,
-  tokenizer: Tokenizer,
+  { model: { dims, output, image } }: Checkpoint,
+  tokenizer: TextCodec,
 ): Pick<Run, 'tokens' | 'logits' | 'top' | 'lossPerToken'> {
-  const top = topTokens(logits.subarray((tokens.length - 1) * V), TOP_TOKENS);
+  const { V } = dims;
+  const top = output === 'embedding' ? [] : topTokens(logits.subarray(logits.length - V), TOP_TOKENS);
   return {
-    tokens: tokenizer.tokens(tokens),
+    tokens: image ? tokens.map((_, id) => ({ id, text: placeOf(image, id) })) : tokenizer.tokens(tokens),
     logits,
     top: top.map((candidate) => ({ ...candidate, text: tokenizer.decode([candidate.id]) })),
-    lossPerToken: Array.from(lossPerToken(logits, tokens, V)),
+    lossPerToken: output === 'next' ? Array.from(lossPerToken(logits, tokens, V)) : [],
   };
 }
 
@@ -102,7 +185,7 @@ export async function drawTokens(
   promptLength: number,
   { maxTokens }: Sampling,
   context: number,
-  tokenizer: Tokenizer,
+  tokenizer: TextCodec,
   next: (index: number) => Promise<number>,
   ahead: number,
   { signal, onToken = () => undefined }: { signal?: AbortSignal; onToken?: (token: GeneratedToken) => void },

@@ -55,6 +55,9 @@ export class AnyEngine implements Engine {
   model: Engine['model'] = async (id) => (await this.#library.model(id)).info;
   tokenize: Engine['tokenize'] = (model, text) => this.#library.tokenize(model, text);
   load: Engine['load'] = async (...args) => (await this.#engine()).load(...args);
+  survey: Engine['survey'] = async (...args) => (await this.#engine()).survey(...args);
+  open: Engine['open'] = async (...args) => (await this.#engine()).open(...args);
+  close: Engine['close'] = async (...args) => (await this.#engine()).close(...args);
   run: Engine['run'] = async (...args) => (await this.#engine()).run(...args);
   inspect: Engine['inspect'] = async (...args) => (await this.#engine()).inspect(...args);
   generate: Engine['generate'] = async (...args) => (await this.#engine()).generate(...args);

@@ -3,10 +3,14 @@ import type { BenchReport, BenchSpec } from '../bench/spec.ts';
 import type { BenchOptions } from '../bench/suite.ts';
 import type { Summary } from '../bench/summary.ts';
 import type { Timings, TimingSpec } from '../bench/timings.ts';
+import type { Progress } from '../format/source.ts';
 import type { Token } from '../format/tokenizer.ts';
 import type { AdapterDescription, MemoryUse } from '../gpu/device.ts';
+import type { PatchShape } from '../kernel/embed.ts';
 import type { SiteStats } from '../kernel/probe.ts';
 import type { ModelInfo } from '../model/catalog.ts';
+import type { GpuEstimate } from '../model/hf.ts';
+import type { Dims, Output } from '../model/model.ts';
 import type { ParamSource, Plan, Site } from '../model/plan.ts';
 import type { Judgement } from '../onnx/judge.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
@@ -47,6 +51,47 @@ export type Loaded = {
   readonly sites: readonly Site[];
 };
 
+/** A checkpoint of the transformers library: its files, or `owner/name[@revision]` of the Hugging Face Hub. */
+export type OpenWhat =
+  { readonly files: readonly { readonly path: string; readonly file: Blob }[] } | { readonly hub: string };
+
+/** What a checkpoint is, by its configuration and the headers of its files. */
+export type Survey = {
+  /** Where it is from. */
+  readonly label: string;
+  readonly family: string;
+  readonly output: Output;
+  /** Of the image it looks at; null where it reads tokens. */
+  readonly image: PatchShape | null;
+  readonly dims: Dims;
+  /** Most tokens at once on this machine. */
+  readonly context: number;
+  readonly vocabSize: number;
+  /** With the member that each site's tensors are of. */
+  readonly sites: readonly (Site & { readonly norm: NormId })[];
+  readonly parameterCount: number;
+  readonly fileBytes: number;
+  readonly hasTokenizer: boolean;
+  readonly estimate: GpuEstimate;
+};
+
+/** A checkpoint that is ready to run as `loaded.weights`. */
+export type Opened = {
+  readonly model: ModelInfo;
+  readonly loaded: Loaded;
+  readonly survey: Survey;
+  /** It runs, and could not be kept for the next time. */
+  readonly notice: ProblemData | null;
+};
+
+/** What a run is made of besides its tokens. */
+export type RunInput = {
+  /** Type of every token, for families that have them; 0 if not given. */
+  readonly types?: readonly number[];
+  /** [channels, height, width], normalized as the model was trained, for families that look at an image. */
+  readonly pixels?: Float32Array;
+};
+
 export type SiteReport = SiteStats & {
   readonly site: Site;
   readonly norm: NormId;
@@ -63,10 +108,10 @@ export type Run = {
   readonly plan: Plan;
   readonly sha256: string;
   readonly tokens: readonly Token[];
-  /** [T, V] */
+  /** [T, V]; [1, V] where the output is classes. */
   readonly logits: Float32Array;
   readonly top: readonly NextToken[];
-  /** Nats, one for each token after the first. */
+  /** Nats, one for each token after the first; none where the model predicts no next token. */
   readonly lossPerToken: readonly number[];
   readonly isCausal: boolean;
   /** Empty without probes. */
@@ -153,9 +198,19 @@ export interface ForwardEngine {
     weights: string,
     options?: Abortable & { onProgress?: (progress: LoadProgress) => void },
   ): Promise<Loaded>;
+  /** What a checkpoint is and what it needs, before its weights are fetched. */
+  survey(what: OpenWhat, options?: Abortable): Promise<Survey>;
+  /** Fetches, checks and loads a checkpoint; what was loaded before stays usable when it fails. */
+  open(what: OpenWhat, options?: Abortable & { onProgress?: (progress: Progress) => void }): Promise<Opened>;
+  /** Gives the memory of weights back; twins are fetched again when they are next needed, opened ones must be opened again. */
+  close(weights: string): Promise<void>;
   tokenize(model: string, text: string): Promise<Token[]>;
   /** One forward of `tokens`; loads the plan's weights first if need be. */
-  run(plan: Plan, tokens: readonly number[], options: Abortable & { probes: boolean }): Promise<Run>;
+  run(
+    plan: Plan,
+    tokens: readonly number[],
+    options: Abortable & RunInput & { probes: boolean },
+  ): Promise<Run>;
   /** The values themselves at these sites, in a forward of its own that nothing is timed in. */
   inspect(
     plan: Plan,
@@ -180,7 +235,7 @@ export interface ForwardEngine {
   /** The plan's model as an ONNX file. */
   exportOnnx(plan: Plan, options: OnnxOptions): Promise<Uint8Array>;
   /** The same weights and tokens through onnxruntime and through this engine, compared. */
-  judge(plan: Plan, tokens: readonly number[], options?: Abortable): Promise<Judgement>;
+  judge(plan: Plan, tokens: readonly number[], options?: Abortable & RunInput): Promise<Judgement>;
   /** Where two plans part on the same tokens. */
   part(a: Plan, b: Plan, tokens: readonly number[], options?: Abortable): Promise<Parting>;
   /** Ours beside onnxruntime's engines in one interleaved run: the same weights, tokens and, where it can be, device. */

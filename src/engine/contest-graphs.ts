@@ -3,25 +3,26 @@
 import type { BaselineGraph, BaselineId } from '../onnx/baseline.ts';
 import { OrtSession } from '../onnx/session.ts';
 import type { Plan } from '../model/plan.ts';
-import type { Checkpoint } from '../model/weights.ts';
+import type { Checkpoint } from '../model/model.ts';
+import { feedsOf } from './answer.ts';
 import type { Library } from './library.ts';
 
 /** Graphs for the tokens after the first `past` ones.*/
 export function contestGraphs(
   library: Library,
   plan: Plan,
-  { config }: Checkpoint,
+  checkpoint: Checkpoint,
   tokens: readonly number[],
   past: number,
 ): (id: BaselineId) => Promise<BaselineGraph> {
-  const { n_layer: L, n_head: H, n_embd: C } = config;
+  const { L, G, D } = checkpoint.model.dims;
   const hasPast = past > 0;
   let cached: Promise<BaselineGraph['inputs']> | undefined;
   const cachedInputs = async (): Promise<BaselineGraph['inputs']> => {
     if (!hasPast) return [];
     const { bytes } = await library.onnx(plan, { weights: 'f32', hasPast });
     await using session = await OrtSession.open(bytes);
-    const after = await session.decode(tokens.slice(0, past), session.emptyPast(L, H, C / H));
+    const after = await session.decode(tokens.slice(0, past), session.emptyPast(L, G, D));
     return Object.entries(after.past).map(([name, { dims, data }]) => {
       if (!(data instanceof Float32Array)) throw new TypeError(`Cannot use "${name}": it is not float32`);
       return { name, dims, data };
@@ -34,9 +35,8 @@ export function contestGraphs(
       fixed: { tokens: tokens.length - past, past },
       isForJsep: id === 'jsep',
     });
-    const ids = BigInt64Array.from(tokens.slice(past), BigInt);
     cached ??= cachedInputs();
-    const inputs = [{ name: 'input_ids', dims: [1, ids.length], data: ids }, ...(await cached)];
+    const inputs = [...feedsOf(checkpoint, tokens.slice(past), {}), ...(await cached)];
     return { file: bytes, inputs, output: 'logits' };
   };
 }

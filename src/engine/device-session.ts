@@ -2,7 +2,8 @@
 import { GpuClock, wallStepMs } from '../gpu/clock.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { Compiler } from '../kernel/compile.ts';
-import type { Checkpoint, Weights } from '../model/weights.ts';
+import type { Checkpoint } from '../model/model.ts';
+import type { Weights } from '../model/weights.ts';
 import type { Environment } from './api.ts';
 import { Workspace } from '../model/workspace.ts';
 
@@ -27,11 +28,23 @@ export class Session implements Disposable {
   }
 
   /** Activations for models of this shape; twins share them. */
-  space({ config }: Checkpoint): Workspace {
-    const key = [config.n_ctx, config.n_embd, config.n_head, config.vocab_size].join();
-    const space = this.#spaces.get(key) ?? new Workspace(this.gpu, config.n_ctx);
+  space(checkpoint: Checkpoint): Workspace {
+    const key = shapeOf(checkpoint);
+    const space = this.#spaces.get(key) ?? new Workspace(this.gpu, checkpoint.context);
     this.#spaces.set(key, space);
     return space;
+  }
+
+  /** Gives a model's memory back; activations that another model uses stay. */
+  close(id: string): void {
+    const closed = this.weights.get(id);
+    if (!closed) return;
+    this.weights.delete(id);
+    closed[Symbol.dispose]();
+    const key = shapeOf(closed.checkpoint);
+    if ([...this.weights.values()].some(({ checkpoint }) => shapeOf(checkpoint) === key)) return;
+    this.#spaces.get(key)?.[Symbol.dispose]();
+    this.#spaces.delete(key);
   }
 
   async environment(): Promise<Environment> {
@@ -54,6 +67,10 @@ export class Session implements Disposable {
     this.gpu[Symbol.dispose]();
   }
 }
+
+/** What decides the sizes of activations. */
+const shapeOf = ({ model: { family, dims, image }, context }: Checkpoint): string =>
+  JSON.stringify([family, Object.entries(dims), image, context]);
 
 /** Limits as plain numbers; they are getters on the prototype. */
 function limitsOf(limits: GPUSupportedLimits): Record<string, number> {

@@ -16,11 +16,11 @@ type Ours = {
 export async function askOnnxruntime(
   library: Library,
   plan: Plan,
-  tokens: readonly number[],
+  feeds: Parameters<OrtSession['feed']>[0],
 ): Promise<Theirs> {
   const { bytes } = await library.onnx(plan, { weights: 'f32', hasTaps: true });
   await using session = await OrtSession.open(bytes);
-  return { engine: session.engine, outputs: await session.run(tokens) };
+  return { engine: session.engine, outputs: await session.feed(feeds) };
 }
 
 export function compareWith(

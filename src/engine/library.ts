@@ -4,18 +4,19 @@ import { fetchFile, fetchResponse } from '../format/fetch.ts';
 import type { Get } from '../format/fetch.ts';
 import { parseSafetensors } from '../format/safetensors.ts';
 import { Tokenizer } from '../format/tokenizer.ts';
-import type { Token } from '../format/tokenizer.ts';
+import type { TextCodec, Token } from '../format/tokenizer.ts';
 import { parseJson, parseModelInfo, splitWeightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
-import { GptConfig } from '../model/families/gpt.ts';
+import { checkTensors, gptCheckpoint, GptConfig } from '../model/families/gpt.ts';
+import { sitesOf } from '../model/model.ts';
+import { onCpu } from '../model/opened.ts';
 import type { Plan } from '../model/plan.ts';
-import { checkTensors, sitesOf } from '../model/weights.ts';
-import type { Checkpoint } from '../model/weights.ts';
+import type { Checkpoint } from '../model/model.ts';
 import type { OnnxFile, OnnxOptions } from '../onnx/write.ts';
 import { Problem } from '../problem.ts';
 import type { Loaded, LoadProgress } from './api.ts';
 
-type LoadedModel = { readonly info: ModelInfo; readonly tokenizer: Tokenizer };
+type LoadedModel = { readonly info: ModelInfo; readonly tokenizer: TextCodec };
 
 export class Library {
   readonly #folderOf: (model: string) => URL;
@@ -76,7 +77,7 @@ export class Library {
     const toCheckpoint = (bytes: Uint8Array): Checkpoint => {
       const made = { config, norm, file: parseSafetensors(twin.weights.path, bytes) };
       checkTensors(made);
-      return made;
+      return gptCheckpoint(made);
     };
     const explain = (bytes: Uint8Array): string => {
       try {
@@ -97,15 +98,28 @@ export class Library {
     weights: string,
     { onProgress, signal }: { onProgress?: (progress: LoadProgress) => void; signal?: AbortSignal } = {},
   ): Promise<Loaded> {
-    const { config, norm } = await this.checkpoint(weights, onProgress, signal);
+    const checkpoint = await this.checkpoint(weights, onProgress, signal);
     const { info } = await this.model(splitWeightsId(weights).model);
     return {
       weights,
-      sha256: info.twins[norm]?.weights.sha256 ?? '',
-      context: config.n_ctx,
-      vocabSize: config.vocab_size,
-      sites: sitesOf(config),
+      sha256: info.twins[checkpoint.norm]?.weights.sha256 ?? '',
+      context: checkpoint.context,
+      vocabSize: checkpoint.vocabSize,
+      sites: sitesOf(checkpoint),
     };
+  }
+
+  /** Takes in a checkpoint that somebody opened. */
+  add(weights: string, checkpoint: Checkpoint, model: LoadedModel): void {
+    this.#models.set(model.info.id, Promise.resolve(model));
+    this.#checkpoints.set(weights, checkpoint);
+  }
+
+  /** Forgets weights. */
+  close(weights: string): void {
+    const isOpened = this.#checkpoints.get(weights)?.streamed !== undefined;
+    this.#checkpoints.delete(weights);
+    if (isOpened) this.#models.delete(splitWeightsId(weights).model);
   }
 
   async tokenize(model: string, text: string): Promise<Token[]> {
@@ -115,7 +129,7 @@ export class Library {
 
   /** The plan's model as an ONNX file; the writer comes when it is first needed. */
   async onnx(plan: Plan, options: OnnxOptions): Promise<OnnxFile> {
-    const checkpoint = await this.checkpoint(plan.weights);
+    const checkpoint = await onCpu(await this.checkpoint(plan.weights));
     const { info } = await this.model(splitWeightsId(plan.weights).model);
     const { writeOnnx } = await import('../onnx/write.ts');
     return writeOnnx(checkpoint, plan, options, {

@@ -7,15 +7,27 @@ import { wallStepMs } from '../gpu/clock.ts';
 import { NO_MEMORY } from '../gpu/device.ts';
 import { referenceStats } from '../kernel/probe-reference.ts';
 import { splitWeightsId } from '../model/catalog.ts';
+import type { OpenedCheckpoint } from '../model/opened.ts';
 import type { Plan, Site } from '../model/plan.ts';
 import { randomFrom, sampleToken } from '../model/sample.ts';
-import { sitesOf } from '../model/weights.ts';
-import type { Checkpoint } from '../model/weights.ts';
+import { sitesOf } from '../model/model.ts';
+import type { Checkpoint } from '../model/model.ts';
 import { OrtSession, ortName } from '../onnx/session.ts';
 import { tapName } from '../onnx/write.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
 import { Problem } from '../problem.ts';
-import { checkTokens, drawTokens, inspection, isCausal, readLogits, reportSite } from './answer.ts';
+import {
+  checkGenerates,
+  checkInput,
+  checkTokens,
+  drawTokens,
+  feedsOf,
+  inspection,
+  isCausal,
+  readLogits,
+  reportSite,
+  rowsOf,
+} from './answer.ts';
 import type { Engine, Environment, ForwardEngine, Generation, Inspection, Run, SiteReport } from './api.ts';
 import type { Library } from './library.ts';
 import { partingOf } from './parting.ts';
@@ -23,6 +35,8 @@ import type { Parting, StreamOf } from './parting.ts';
 
 type Opened = { readonly session: OrtSession; readonly nodeCount: number };
 
+/** What 32 bits of address leave of one tensor. */
+const MOST_BYTES = 2 ** 31;
 /** Sessions hold a copy of the weights: only the last few are kept. */
 const MOST_SESSIONS = 4;
 
@@ -57,27 +71,50 @@ export class OrtEngine implements ForwardEngine {
 
   model: Engine['model'] = async (id) => (await this.#library.model(id)).info;
   load: Engine['load'] = (weights, options = {}) => this.#library.load(weights, options);
+  survey: Engine['survey'] = async (what, { signal } = {}) => {
+    const { find } = await import('./opened.ts');
+    return (await find(what, MOST_BYTES, () => undefined, signal)).survey;
+  };
+  open: Engine['open'] = async (what, { onProgress, signal } = {}) => {
+    const { openInto } = await import('./opened.ts');
+    // Read once to see that all of it is there; a graph is made of it when one is asked for.
+    const put = async ({ streamed }: OpenedCheckpoint): Promise<() => Promise<void>> => {
+      for await (const tensor of streamed.read({ onProgress, signal })) void tensor;
+      return async () => undefined;
+    };
+    return openInto(this.#library, what, MOST_BYTES, put, signal);
+  };
+  close: Engine['close'] = (weights) =>
+    this.#exclusive(async () => {
+      this.#library.close(weights);
+      for (const [key, opened] of this.#sessions) {
+        const [plan] = JSON.parse(key) as [Plan];
+        if (plan.weights !== weights) continue;
+        this.#sessions.delete(key);
+        await (await opened.catch(() => null))?.session[Symbol.asyncDispose]();
+      }
+    });
   tokenize: Engine['tokenize'] = (model, text) => this.#library.tokenize(model, text);
   exportOnnx: Engine['exportOnnx'] = async (plan, options) => (await this.#library.onnx(plan, options)).bytes;
 
   async run(
     plan: Plan,
     given: readonly number[],
-    { probes, signal }: Parameters<Engine['run']>[2],
+    { probes, signal, ...input }: Parameters<Engine['run']>[2],
   ): Promise<Run> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
     const { info, tokenizer } = await this.#library.model(splitWeightsId(plan.weights).model);
-    const tokens = checkTokens(given, checkpoint);
+    const tokens = checkInput(given, checkpoint, input);
     return this.#exclusive(async () => {
       signal?.throwIfAborted();
       const startMs = performance.now();
       const { session, nodeCount } = await this.#open(plan, { weights: 'f32', hasTaps: probes });
       signal?.throwIfAborted();
       const builtMs = performance.now();
-      const outputs = await session.run(tokens);
+      const outputs = await session.feed(feedsOf(checkpoint, tokens, input));
       const logits = outputs.get('logits') ?? new Float32Array();
       const sites = probes
-        ? sitesOf(checkpoint.config).map((site) =>
+        ? sitesOf(checkpoint).map((site) =>
             tapped(
               site,
               checkpoint,
@@ -90,7 +127,7 @@ export class OrtEngine implements ForwardEngine {
       return {
         plan,
         sha256: info.twins[checkpoint.norm]?.weights.sha256 ?? '',
-        ...readLogits(logits, tokens, checkpoint.config.vocab_size, tokenizer),
+        ...readLogits(logits, tokens, checkpoint, tokenizer),
         isCausal: isCausal(checkpoint, plan),
         sites,
         timing: { tier: probes ? 'instrumented' : 'representative', wallMs },
@@ -118,7 +155,7 @@ export class OrtEngine implements ForwardEngine {
         return (site) => outputs.get(tapName(site, 'in')) ?? new Float32Array();
       });
     const [one, other] = [await streamOf(a), await streamOf(b)];
-    const sites = sitesOf(checkpoint.config).map(({ id }) => id);
+    const sites = sitesOf(checkpoint).map(({ id }) => id);
     return partingOf(sites, tokens.length, one, other);
   }
 
@@ -149,12 +186,14 @@ export class OrtEngine implements ForwardEngine {
     options: NonNullable<Parameters<Engine['generate']>[3]> = {},
   ): Promise<Generation> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
+    checkGenerates(checkpoint);
     const { tokenizer } = await this.#library.model(splitWeightsId(plan.weights).model);
-    const { n_ctx, vocab_size: V, n_layer, n_head: H, n_embd: C } = checkpoint.config;
+    const { context, model } = checkpoint;
+    const { V, L, G, D } = model.dims;
     const isCached = isCausal(checkpoint, plan);
     return this.#exclusive(async () => {
       const { session } = await this.#open(plan, { weights: 'f32', hasPast: isCached });
-      let past = session.emptyPast(n_layer, H, C / H);
+      let past = session.emptyPast(L, G, D);
       const prompt = checkTokens(given, checkpoint);
       const all = [...prompt];
       const random = randomFrom(sampling.seed);
@@ -169,7 +208,7 @@ export class OrtEngine implements ForwardEngine {
         all.push(id);
         return id;
       };
-      const drawn = await drawTokens(prompt.length, sampling, n_ctx, tokenizer, next, 1, options);
+      const drawn = await drawTokens(prompt.length, sampling, context, tokenizer, next, 1, options);
       return { ...drawn, isCached, readbackBytes: 0 };
     });
   }
@@ -181,13 +220,14 @@ export class OrtEngine implements ForwardEngine {
     { signal, onRound = () => undefined }: Parameters<Engine['measure']>[3] = {},
   ): Promise<Timings> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
-    const tokens = checkTokens(given, checkpoint);
+    const tokens = rowsOf(given, checkpoint);
+    const feeds = feedsOf(checkpoint, tokens, {});
     const forward = (): Promise<{ ms: number; nodeCount: number }> =>
       this.#exclusive(async () => {
         signal?.throwIfAborted();
         const { session, nodeCount } = await this.#open(plan, { weights: 'f32' });
         const startMs = performance.now();
-        await session.run(tokens);
+        await session.feed(feeds);
         return { ms: performance.now() - startMs, nodeCount };
       });
     const first = await forward();

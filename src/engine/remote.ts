@@ -37,6 +37,9 @@ export class RemoteEngine implements Engine {
   environment: Engine['environment'] = () => this.#call('environment', []);
   model: Engine['model'] = (id) => this.#call('model', [id]);
   load: Engine['load'] = (weights, options) => this.#call('load', [weights], options);
+  survey: Engine['survey'] = (what, options) => this.#call('survey', [what], options);
+  open: Engine['open'] = (what, options) => this.#call('open', [what], options);
+  close: Engine['close'] = (weights) => this.#call('close', [weights]);
   tokenize: Engine['tokenize'] = (model, text) => this.#call('tokenize', [model, text]);
   run: Engine['run'] = (plan, tokens, options) => this.#call('run', [plan, tokens], options);
   inspect: Engine['inspect'] = (plan, tokens, sites, options) =>

@@ -3,7 +3,6 @@ import { timedForward, timeProgram } from '../bench/timings.ts';
 import type { TimedForward, Timings, TimingSpec } from '../bench/timings.ts';
 import type { GpuClock } from '../gpu/clock.ts';
 import { Gpu } from '../gpu/device.ts';
-import { ReadRing } from '../gpu/ring.ts';
 import type { GpuHost } from '../gpu/device.ts';
 import { countsBytes, statsBytes, unpackStats } from '../kernel/probe.ts';
 import { splitWeightsId } from '../model/catalog.ts';
@@ -14,17 +13,29 @@ import type { Plan } from '../model/plan.ts';
 import { Program } from '../model/program.ts';
 import type { Mode } from '../model/program.ts';
 import type { Judgement } from '../onnx/judge.ts';
-import { drawForm, drawTable, drawTableBytes } from '../model/sample.ts';
 import type { Sampling } from '../model/sample.ts';
-import { sitesOf, Weights } from '../model/weights.ts';
-import type { Checkpoint } from '../model/weights.ts';
+import { sitesOf } from '../model/model.ts';
+import { largestBuffer, Weights } from '../model/weights.ts';
+import type { Checkpoint } from '../model/model.ts';
 import { problemData } from '../problem.ts';
 import type { ProblemData } from '../problem.ts';
 import type { Baselines } from '../bench/suite.ts';
-import type { Baseline } from '../onnx/baseline.ts';
-import { checkTokens, drawTokens, inspection, isCausal, readLogits, reportSite } from './answer.ts';
+import {
+  checkGenerates,
+  checkInput,
+  checkTokens,
+  feedsOf,
+  inspection,
+  isCausal,
+  logitRows,
+  readLogits,
+  reportSite,
+  rowsOf,
+} from './answer.ts';
 import type { OurLogits } from './bench-baselines.ts';
 import { Session } from './device-session.ts';
+import { forwardOn } from './forward.ts';
+import { generateOn } from './generate.ts';
 import { partingOf } from './parting.ts';
 import type { Parting, StreamOf } from './parting.ts';
 import { tune } from './tuning.ts';
@@ -39,10 +50,8 @@ import type {
   Generation,
   Loaded,
   Run,
+  RunInput,
 } from './api.ts';
-
-/** Forwards on the way to the GPU while a token is on its way back. */
-const AHEAD = 4;
 
 export class WgslEngine implements ForwardEngine {
   /** Choices of kernels that a tuner made before; the caller keeps them. One of another adapter is not used. */
@@ -74,18 +83,45 @@ export class WgslEngine implements ForwardEngine {
     return loaded;
   }
 
+  survey: Engine['survey'] = async (what, { signal } = {}) => {
+    const { gpu } = await this.#exclusive(() => this.#open());
+    const { find } = await import('./opened.ts');
+    return (await find(what, largestBuffer(gpu), () => undefined, signal)).survey;
+  };
+
+  // Not in the queue: what is loaded runs on while another model comes in.
+  open: Engine['open'] = async (what, { onProgress, signal } = {}) => {
+    const session = await this.#exclusive(() => this.#open());
+    const { openInto } = await import('./opened.ts');
+    const put = async (checkpoint: Checkpoint): Promise<(id: string) => Promise<void>> => {
+      const weights = await Weights.load(session.gpu, checkpoint, { onProgress, signal });
+      return (id) =>
+        this.#exclusive(async () => {
+          session.close(id);
+          session.weights.set(id, weights);
+        });
+    };
+    return openInto(this.#library, what, largestBuffer(session.gpu), put, signal);
+  };
+
+  close(weights: string): Promise<void> {
+    return this.#exclusive(async () => {
+      this.#library.close(weights);
+      (await this.#session?.catch(() => undefined))?.close(weights);
+    });
+  }
+
   tokenize: Engine['tokenize'] = (model, text) => this.#library.tokenize(model, text);
   exportOnnx: Engine['exportOnnx'] = async (plan, options) => (await this.#library.onnx(plan, options)).bytes;
 
   async run(
     plan: Plan,
     given: readonly number[],
-    { probes, signal }: Parameters<Engine['run']>[2],
+    { probes, signal, ...input }: Parameters<Engine['run']>[2],
   ): Promise<Run> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
     const { info, tokenizer } = await this.#library.model(splitWeightsId(plan.weights).model);
-    const tokens = checkTokens(given, checkpoint);
-    const { config } = checkpoint;
+    const tokens = checkInput(given, checkpoint, input);
     return this.#exclusive(async () => {
       signal?.throwIfAborted();
       const session = await this.#open();
@@ -96,18 +132,19 @@ export class WgslEngine implements ForwardEngine {
       using program = await this.#program(session, plan, checkpoint, { kind: 'prefill', hasProbes: probes });
       const builtMs = performance.now();
       signal?.throwIfAborted();
-      program.submit(tokens, 0);
       const space = session.space(checkpoint);
       const T = tokens.length;
-      const V = config.vocab_size;
-      const sites = sitesOf(config);
+      const { V } = checkpoint.model.dims;
+      program.give(input, T);
+      program.submit(tokens, 0);
+      const sites = sitesOf(checkpoint);
       const probeParts = probes
         ? [
             { buffer: space.probes('token_stats', 0), sizeBytes: statsBytes(sites.length, space.rows) },
             { buffer: space.probes('counts', 0), sizeBytes: countsBytes(sites.length) },
           ]
         : [];
-      const logitsBytes = T * V * 4;
+      const logitsBytes = logitRows(checkpoint, T) * V * 4;
       const bytes = await gpu.read([
         { buffer: space.activation('logits', V), sizeBytes: logitsBytes },
         ...probeParts,
@@ -127,7 +164,7 @@ export class WgslEngine implements ForwardEngine {
       return {
         plan,
         sha256: info.twins[checkpoint.norm]?.weights.sha256 ?? '',
-        ...readLogits(logits, tokens, V, tokenizer),
+        ...readLogits(logits, tokens, checkpoint, tokenizer),
         isCausal: program.isCausal,
         sites: sites.flatMap((site, index) => {
           const at = stats[index];
@@ -156,36 +193,13 @@ export class WgslEngine implements ForwardEngine {
     options: NonNullable<Parameters<Engine['generate']>[3]> = {},
   ): Promise<Generation> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
+    checkGenerates(checkpoint);
     const { tokenizer } = await this.#library.model(splitWeightsId(plan.weights).model);
     const prompt = checkTokens(given, checkpoint);
-    const { n_ctx, vocab_size: V } = checkpoint.config;
     return this.#exclusive(async () => {
       const session = await this.#open();
-      const { gpu } = session;
-      const space = session.space(checkpoint);
-      const draw = drawForm(sampling, V);
-      const modeOf = (kind: Mode['kind']): Mode => ({ kind, hasProbes: false, draw });
-      using prefill = await this.#program(session, plan, checkpoint, modeOf('prefill'));
-      using decode = prefill.isCausal
-        ? await this.#program(session, plan, checkpoint, modeOf('decode'))
-        : null;
-      using ring = new ReadRing(gpu, 4, AHEAD);
-      const tokens = space.activation('tokens', 1);
-      gpu.write(tokens, Uint32Array.from(prompt));
-      gpu.write(space.scratch('draws', drawTableBytes(n_ctx)), drawTable(sampling, prompt.length, n_ctx));
-      // Where a token goes and where it is read is known before it is: forwards are sent ahead of their tokens.
-      const next = async (index: number): Promise<number> => {
-        const position = prompt.length + index;
-        const step = index === 0 ? null : decode;
-        const past = step ? position - 1 : 0;
-        (step ?? prefill).advance(position - past, past, (encoder) =>
-          ring.copy(index, encoder, tokens, 4 * position),
-        );
-        const [id] = new Uint32Array(await ring.read(index));
-        return id ?? 0;
-      };
-      const drawn = await drawTokens(prompt.length, sampling, n_ctx, tokenizer, next, AHEAD, options);
-      return { ...drawn, isCached: prefill.isCausal, readbackBytes: ring.readBytes };
+      const programOf = (mode: Mode): Promise<Program> => this.#program(session, plan, checkpoint, mode);
+      return generateOn(session, checkpoint, programOf, prompt, sampling, tokenizer, options);
     });
   }
 
@@ -196,7 +210,7 @@ export class WgslEngine implements ForwardEngine {
     { signal, onRound = () => undefined }: Parameters<Engine['measure']>[3] = {},
   ): Promise<Timings> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
-    const tokens = checkTokens(given, checkpoint);
+    const tokens = rowsOf(given, checkpoint);
     // Each forward takes the queue for itself alone, so that a run asked for meanwhile does not wait for all of them.
     const first = await this.#exclusive(async () => {
       signal?.throwIfAborted();
@@ -219,22 +233,25 @@ export class WgslEngine implements ForwardEngine {
   async judge(
     plan: Plan,
     given: readonly number[],
-    { signal }: Parameters<Engine['judge']>[2] = {},
+    { signal, ...input }: Parameters<Engine['judge']>[2] = {},
   ): Promise<Judgement> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
-    const tokens = checkTokens(given, checkpoint);
+    const tokens = checkInput(given, checkpoint, input);
     const { askOnnxruntime, compareWith } = await import('./judging.ts');
     // In the queue like everything else: two of onnxruntime's builds starting at once get in each other's way.
     const theirs = await this.#exclusive(async () => {
       signal?.throwIfAborted();
-      return askOnnxruntime(this.#library, plan, tokens);
+      return askOnnxruntime(this.#library, plan, feedsOf(checkpoint, tokens, input));
     });
     signal?.throwIfAborted();
-    const { logits } = await this.run(plan, tokens, { probes: false, ...(signal ? { signal } : {}) });
-    const captured = await this.#capture(plan, checkpoint, tokens, signal);
-    const { config } = checkpoint;
-    const sites = sitesOf(config).map(({ id }) => id);
-    return compareWith(theirs, { logits, captured }, sites, config.vocab_size);
+    const { logits } = await this.run(plan, tokens, {
+      ...input,
+      probes: false,
+      ...(signal ? { signal } : {}),
+    });
+    const captured = await this.#capture(plan, checkpoint, tokens, signal, undefined, input);
+    const sites = sitesOf(checkpoint).map(({ id }) => id);
+    return compareWith(theirs, { logits, captured }, sites, checkpoint.model.dims.V);
   }
 
   async part(
@@ -251,7 +268,7 @@ export class WgslEngine implements ForwardEngine {
       (captured: typeof one): StreamOf =>
       (site) =>
         captured.get(site)?.in ?? new Float32Array();
-    const sites = sitesOf(checkpoint.config).map(({ id }) => id);
+    const sites = sitesOf(checkpoint).map(({ id }) => id);
     return partingOf(sites, given.length, stream(one), stream(other));
   }
 
@@ -347,11 +364,13 @@ export class WgslEngine implements ForwardEngine {
     tokens: readonly number[],
     signal?: AbortSignal,
     sites?: readonly string[],
+    input: RunInput = {},
   ): ReturnType<Program['capture']> {
     return this.#exclusive(async () => {
       signal?.throwIfAborted();
       const mode = { kind: 'prefill', hasProbes: false, fusion: NO_FUSION } as const;
       using program = await this.#program(await this.#open(), plan, checkpoint, mode);
+      program.give(input, tokens.length);
       return await program.capture(tokens, sites);
     });
   }
@@ -365,10 +384,10 @@ export class WgslEngine implements ForwardEngine {
     return this.#session;
   }
 
-  #onDevice(session: Session, id: string, checkpoint: Checkpoint): Weights {
+  async #onDevice(session: Session, id: string, checkpoint: Checkpoint): Promise<Weights> {
     let weights = session.weights.get(id);
     if (!weights) {
-      weights = new Weights(session.gpu, checkpoint);
+      weights = await Weights.load(session.gpu, checkpoint);
       session.weights.set(id, weights);
     }
     return weights;
@@ -383,43 +402,20 @@ export class WgslEngine implements ForwardEngine {
     }
   }
 
-  /** Our forward of the tokens after the first `past` ones, which it computes and caches first. */
-  async #forward(
+  /** Our forward of the tokens after the first `past` ones. */
+  #forward(
     session: Session,
     plan: Plan,
     checkpoint: Checkpoint,
     tokens: readonly number[],
     past: number,
-  ): Promise<Omit<Baseline, 'dispose'> & Disposable> {
-    const { gpu } = session;
-    const V = checkpoint.config.vocab_size;
-    const logits = session.space(checkpoint).activation('logits', V);
-    const program = await this.#program(session, plan, checkpoint, {
-      kind: past > 0 ? 'decode' : 'prefill',
-      hasProbes: false,
-    });
-    if (past > 0) {
-      using prefill = await this.#program(session, plan, checkpoint, { kind: 'prefill', hasProbes: false });
-      prefill.submit(tokens.slice(0, past), 0);
-    }
-    const run = async (n = 1): Promise<void> => {
-      for (let i = 0; i < n; i++) program.submit(tokens.slice(past), past);
-      await gpu.done();
-    };
-    return {
-      name: 'Normscope · WGSL',
-      run,
-      read: async () => {
-        await run();
-        const sizeBytes = 4 * (tokens.length - past) * V;
-        return new Float32Array(await gpu.read([{ buffer: logits, sizeBytes }]));
-      },
-      [Symbol.dispose]: () => program[Symbol.dispose](),
-    };
+  ): ReturnType<typeof forwardOn> {
+    const programOf = (mode: Mode): Promise<Program> => this.#program(session, plan, checkpoint, mode);
+    return forwardOn(session, checkpoint, programOf, tokens, past);
   }
 
-  #program(session: Session, plan: Plan, checkpoint: Checkpoint, mode: Mode): Promise<Program> {
-    const weights = this.#onDevice(session, plan.weights, checkpoint);
+  async #program(session: Session, plan: Plan, checkpoint: Checkpoint, mode: Mode): Promise<Program> {
+    const weights = await this.#onDevice(session, plan.weights, checkpoint);
     const { gpu, compiler } = session;
     return Program.build(gpu, compiler, weights, session.space(checkpoint), plan, mode, this.#tuning);
   }

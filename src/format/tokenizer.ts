@@ -31,13 +31,22 @@ function largestId(json: unknown): number {
   return largest;
 }
 
-export class Tokenizer {
+/** Text to ids and back. */
+export type TextCodec = {
+  encode(text: string): number[];
+  decode(ids: readonly number[]): string;
+  tokens(ids: readonly number[]): Token[];
+};
+
+export class Tokenizer implements TextCodec {
   readonly #inner: HfTokenizer;
+  readonly #hasSpecial: boolean;
   /** The largest id it can give: a model needs a row of its embedding for it. */
   readonly largestId: number;
 
-  /** Throws Problem `bad-file` when `json` is no tokenizer. */
-  constructor(file: string, json: string) {
+  /** With `hasSpecial` tokens such as [CLS] are put around a text. Throws Problem `bad-file` when `json` is no tokenizer. */
+  constructor(file: string, json: string, hasSpecial = false) {
+    this.#hasSpecial = hasSpecial;
     try {
       const value: unknown = parseStrictJson(new TextEncoder().encode(json), LIMITS);
       this.largestId = largestId(value);
@@ -52,14 +61,36 @@ export class Tokenizer {
     }
   }
 
-  /** Ids of `text`, no special tokens added. Lone surrogates become U+FFFD, as in every UTF-8 encoder. */
+  /** Ids of `text`. Lone surrogates become U+FFFD, as in every UTF-8 encoder. */
   encode(text: string): number[] {
-    return text === '' ? [] : this.#inner.encode(text.toWellFormed(), { add_special_tokens: false }).ids;
+    const options = { add_special_tokens: this.#hasSpecial };
+    return text === '' ? [] : this.#inner.encode(text.toWellFormed(), options).ids;
   }
 
   decode(ids: readonly number[]): string {
     if (ids.length === 0) return '';
     return this.#inner.decode([...ids], { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+  }
+
+  tokens(ids: readonly number[]): Token[] {
+    return ids.map((id) => ({ id, text: this.decode([id]) }));
+  }
+}
+
+/** For models without a tokenizer: a text is ids with spaces between, and an id is its number or its label. */
+export class IdCodec implements TextCodec {
+  readonly #labels: readonly string[];
+
+  constructor(labels: readonly string[] = []) {
+    this.#labels = labels;
+  }
+
+  encode(text: string): number[] {
+    return text.split(/[\s,]+/).flatMap((word) => (/^\d+$/.test(word) ? [Number(word)] : []));
+  }
+
+  decode(ids: readonly number[]): string {
+    return ids.map((id) => this.#labels[id] ?? ` ${id}`).join('');
   }
 
   tokens(ids: readonly number[]): Token[] {

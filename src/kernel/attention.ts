@@ -1,20 +1,37 @@
-// The attention family: rotation with the cache's append, and causal attention over the cache.
+// The attention family: rotation with the cache's append, and attention over the cache.
 import type { KernelSpec } from './compile.ts';
 
 export type AttentionShape = {
+  /** Channels of all heads together. */
   readonly C: number;
   readonly H: number;
+  /** Heads of keys and values, H if not given. */
+  readonly G?: number;
   /** Rows of the key-value cache. */
   readonly context: number;
+  /** A token sees itself and earlier ones; else all. True if not given. */
+  readonly isCausal?: boolean;
+  /** 1/√D if not given. */
+  readonly scale?: number;
 };
 
 const LANES = 64;
 
-/** qkv[T, 3C] → q turned in place, k and v into cache[2, context, C]. */
-export const rotate = ({ C, H, context }: AttentionShape, isRotary: boolean): KernelSpec => ({
+/** Channels of the keys, and of the values. */
+export const keyWidth = ({ C, H, G = H }: AttentionShape): number => (C / H) * G;
+
+/** qkv[T, C + 2KV] → q turned in place, k and v into cache[2, context, KV]. */
+export const rotate = (shape: AttentionShape, isRotary: boolean): KernelSpec => ({
   files: ['attention/rotate'],
   entry: 'forward',
-  constants: { WG: LANES, C, D: C / H, CONTEXT: context, ROTARY: isRotary },
+  constants: {
+    WG: LANES,
+    C: shape.C,
+    D: shape.C / shape.H,
+    KV: keyWidth(shape),
+    CONTEXT: shape.context,
+    ROTARY: isRotary,
+  },
 });
 
 export const rotateWorkgroups = ({ C }: AttentionShape, T: number): [number, number] => [
@@ -65,11 +82,16 @@ function slicing(context: number): { readonly slice: number; readonly slices: nu
 export const partsBytes = ({ C, H, context }: AttentionShape): number =>
   16 * FEW_TOKENS * slicing(context).slices * (C / 4 + H);
 
-/** q of qkv[T, 3C] over cache[2, context, C] → heads[T, C]; `slices` takes up to `FEW_TOKENS`, and a join after it. */
-export function causalAttention(variant: AttentionVariant, shape: AttentionShape): AttentionKernel[] {
-  const { C, H, context } = shape;
+/**
+ * q of qkv[T, C + 2KV] over cache[2, context, KV] → heads[T, C]; `slices` is causal, takes up to `FEW_TOKENS`, and a join
+ * after it.
+ */
+export function attentionKernels(variant: AttentionVariant, shape: AttentionShape): AttentionKernel[] {
+  const { C, H, G = H, context, isCausal = true } = shape;
   const D = C / H;
-  const constants = { WG: LANES, C, D, CONTEXT: context, SCALE: { f32: 1 / Math.sqrt(D) } };
+  const scale = shape.scale ?? 1 / Math.sqrt(D);
+  const base = { WG: LANES, C, D, CONTEXT: context };
+  const constants = { ...base, KV: keyWidth(shape), GROUP: H / G, SCALE: { f32: scale }, CAUSAL: isCausal };
   const kernel = (
     files: readonly string[],
     more: KernelSpec['constants'],
@@ -91,6 +113,7 @@ export function causalAttention(variant: AttentionVariant, shape: AttentionShape
     const { rows: ROWS, keys: KEYS } = tile;
     return [kernel(['attention/flash'], { ROWS, KEYS }, (T) => [Math.ceil(T / ROWS), H])];
   }
+  if (!isCausal) throw new RangeError('Cannot attend with slices: they are causal');
   const { slice: SLICE, slices: SLICES } = slicing(context);
   const checked = (T: number): number => {
     if (T > FEW_TOKENS) throw new RangeError(`Cannot attend with slices: ${T} tokens are not few`);
@@ -108,17 +131,23 @@ export function causalAttention(variant: AttentionVariant, shape: AttentionShape
   ];
 }
 
-/**
- * cos and sin of position · θ^(−2i/D), taken in float64: [context, D/2, 2].
- * Su et al. 2021, arXiv:2104.09864, eq. 15.
- */
-export function rotaryTable(context: number, D: number, theta: number): Float32Array {
+/** Angle that every pair of channels turns by from one position to the next; cos and sin are multiplied by `factor`. */
+export type Frequencies = { readonly perPosition: ArrayLike<number>; readonly factor: number };
+
+/** θ^(−2i/D). Su et al. 2021, arXiv:2104.09864, eq. 15. */
+export const usualFrequencies = (D: number, theta: number): Frequencies => ({
+  perPosition: Float64Array.from({ length: D / 2 }, (_, i) => theta ** ((-2 * i) / D)),
+  factor: 1,
+});
+
+/** cos and sin of position · frequency, taken in float64: [context, D/2, 2]. */
+export function rotaryTable(context: number, D: number, { perPosition, factor }: Frequencies): Float32Array {
   const table = new Float32Array(context * D);
   for (let position = 0; position < context; position++)
     for (let i = 0; i < D / 2; i++) {
-      const angle = position * theta ** ((-2 * i) / D);
-      table[position * D + 2 * i] = Math.cos(angle);
-      table[position * D + 2 * i + 1] = Math.sin(angle);
+      const angle = position * (perPosition[i] ?? 0);
+      table[position * D + 2 * i] = factor * Math.cos(angle);
+      table[position * D + 2 * i + 1] = factor * Math.sin(angle);
     }
   return table;
 }

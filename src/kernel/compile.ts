@@ -148,11 +148,11 @@ export class Compiler {
       layout,
       compute: { module, entryPoint: entry },
     });
+    pipeline.catch(() => undefined); // told below; it may be refused before anybody listens
     const scope = device.popErrorScope();
     const info = await module.getCompilationInfo();
     const complaint = info.messages.find((m) => m.type === 'error');
     if (complaint) {
-      pipeline.catch(() => undefined);
       await scope;
       const segment = segments.findLast(({ start }) => start < complaint.lineNum) ?? {
         file: 'constants',

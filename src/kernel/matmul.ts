@@ -1,4 +1,5 @@
-// The matmul family: y[T, N] = epilogue(in[T, K] · w[N, K]ᵀ + bias[N]), weights f16 or f32; `in` is x or a norm of it.
+// The matmul family: y[T, N] = epilogue(in[T, K] · w[N, K]ᵀ + bias[N]), weights f16, bf16 or f32; `in` is x or a norm
+// of it.
 import type { Machine } from '../gpu/device.ts';
 import { normSpec, thetaLayout } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
@@ -6,16 +7,23 @@ import type { Constants, PlannedKernel } from './compile.ts';
 import { memberConstants } from './norm.ts';
 
 /** How a matrix lies on the GPU: its stored width, and out × in with rows padded to an even length. */
-export type MatrixDtype = 'f16' | 'f32';
+export type MatrixDtype = 'f16' | 'bf16' | 'f32';
+export const dtypeWidth = (dtype: MatrixDtype): number => (dtype === 'f32' ? 4 : 2);
+
+/** GELU with the error function, with tanh, or as x · sigmoid(1.702 x). Hendrycks & Gimpel 2016, arXiv:1606.08415. */
+export const ACTIVATIONS = ['gelu-erf', 'gelu-tanh', 'gelu-quick'] as const;
+export type Activation = (typeof ACTIVATIONS)[number];
 
 export type MatmulShape = {
   readonly N: number;
   readonly K: number;
   readonly dtype: MatrixDtype;
   readonly hasBias?: boolean;
-  readonly isGelu?: boolean;
+  readonly act?: Activation | undefined;
   /** y is added to, not written over: the residual stream. */
   readonly isAdded?: boolean;
+  /** These N outputs are those from `first` on of the `of` that a row of y and the bias have. */
+  readonly part?: { readonly first: number; readonly of: number };
 };
 
 /** A norm taken where the product reads x; without the affine part its γ and β are not read. */
@@ -111,7 +119,7 @@ export function matmulKernel(
   machine: Machine,
   prologue?: Prologue,
 ): PlannedKernel {
-  const { N, K, dtype, hasBias = false, isGelu = false, isAdded = false } = shape;
+  const { N, K, dtype, hasBias = false, act, isAdded = false, part } = shape;
   const form: Form = MATMULS[id];
   const { lanes, rows, file } = form;
   const isQuads = file === 'tiled' || file === 'gemv';
@@ -158,7 +166,9 @@ export function matmulKernel(
         QUADS: Math.ceil(K / 4),
         CHUNK: prologue ? STAGED_FLOATS / rows : 2 * Math.ceil(K / 2),
         BIAS: hasBias,
-        GELU: isGelu,
+        ACT: act ? 1 + ACTIVATIONS.indexOf(act) : 0,
+        FIRST: part?.first ?? 0,
+        STRIDE: part?.of ?? N,
         ADD: isAdded,
         ...own,
         ...norm,
@@ -188,7 +198,7 @@ export function matmulBytes(
   T: number,
   prologue?: Prologue,
 ): number {
-  const weights = N * K * (dtype === 'f16' ? 2 : 4);
+  const weights = N * K * dtypeWidth(dtype);
   const theta = prologue ? thetaLayout(prologue.norm, K).P - (prologue.hasAffine ? 0 : 2 * K) : 0;
   return weights + 4 * (T * K + T * N * (isAdded ? 2 : 1) + (hasBias ? N : 0) + theta);
 }

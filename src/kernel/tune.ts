@@ -6,7 +6,7 @@ import { adapterName } from '../gpu/device.ts';
 import type { AdapterDescription, Gpu, Machine } from '../gpu/device.ts';
 import { SHADER_NAMES, shaderSource } from './compile.ts';
 import type { Compiler } from './compile.ts';
-import { fits, isMatmulId, MATMUL_IDS, MATMULS, matmulKernel } from './matmul.ts';
+import { dtypeWidth, fits, isMatmulId, MATMUL_IDS, MATMULS, matmulKernel } from './matmul.ts';
 import type { MatmulId, MatmulShape } from './matmul.ts';
 
 /** How many tokens a kernel is meant for, and how many it is measured with. */
@@ -173,7 +173,7 @@ async function tuneProduct(
   const { N, K, dtype, tokens } = product;
   const T = TOKEN_CLASSES[tokens];
   using x = gpu.buffer('tune.x', 'activations', T * K * 4);
-  using w = gpu.buffer('tune.w', 'weights', N * 2 * Math.ceil(K / 2) * (dtype === 'f16' ? 2 : 4));
+  using w = gpu.buffer('tune.w', 'weights', N * 2 * Math.ceil(K / 2) * dtypeWidth(dtype));
   using bias = gpu.buffer('tune.bias', 'weights', N * 4);
   using y = gpu.buffer('tune.y', 'activations', T * N * 4);
   using run = gpu.buffer('tune.run', 'parameters', 16, GPUBufferUsage.UNIFORM);

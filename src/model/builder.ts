@@ -1,15 +1,17 @@
 // From a family's description to an ordered list of operations over a workspace's buffers.
 import type { Gpu, GpuBuffer } from '../gpu/device.ts';
 import {
+  attentionKernels,
   attentionVariant,
-  causalAttention,
+  keyWidth,
   partsBytes,
   rotate,
   rotateWorkgroups,
 } from '../kernel/attention.ts';
 import type { KernelSpec } from '../kernel/compile.ts';
-import { gather, gatherWorkgroups } from '../kernel/embed.ts';
-import { matmulBytes, matmulKernel } from '../kernel/matmul.ts';
+import { gather, gatherWorkgroups, patchKernel, patchValues, placesKernel } from '../kernel/embed.ts';
+import { gateKernel } from '../kernel/gate.ts';
+import { dtypeWidth, matmulBytes, matmulKernel } from '../kernel/matmul.ts';
 import type { MatmulShape, Prologue } from '../kernel/matmul.ts';
 import { drawKernels, finalistsBytes } from '../kernel/sample.ts';
 import type { DrawForm } from '../kernel/sample.ts';
@@ -18,13 +20,22 @@ import { chooseMatmul } from '../kernel/tune.ts';
 import type { Product, Tuning } from '../kernel/tune.ts';
 import { countsBytes, histogramProbe, statsBytes, tokenProbe } from '../kernel/probe.ts';
 import { drawTableBytes } from './sample.ts';
-import type { AttentionStep, Composer, EmbedStep, LinearStep, NormStep } from './compose.ts';
+import { biasesOf, weightsOf } from './compose.ts';
+import type {
+  AttentionStep,
+  Composer,
+  EmbedStep,
+  GateStep,
+  ImageStep,
+  LinearStep,
+  NormStep,
+} from './compose.ts';
 import { defaultFusion, foldLinear, NO_FUSION, WaitingNorms, withoutAffine } from './fusion.ts';
 import type { Fusion, WaitingNorm } from './fusion.ts';
+import type { Model } from './model.ts';
 import type { Mode, Op, OpKind } from './op.ts';
 import { resolveTheta } from './plan.ts';
 import type { Plan, Site, Theta } from './plan.ts';
-import { sitesOf } from './weights.ts';
 import type { Workspace } from './workspace.ts';
 import type { Weights } from './weights.ts';
 
@@ -54,8 +65,12 @@ export class Builder implements Composer {
   readonly #fusion: Fusion;
   readonly #norms = new WaitingNorms((norm) => this.#sendNorm(norm));
   /** The last Linear that added to an activation, and how to send it again as one that writes elsewhere. */
-  #added: { readonly to: string; readonly ops: number; readonly sendTo: (name: string) => void } | null =
-    null;
+  #added: {
+    readonly to: string;
+    readonly begin: number;
+    readonly end: number;
+    readonly sendTo: (name: string) => void;
+  } | null = null;
   /** The matrix that tokens are looked up in. */
   #table = '';
 
@@ -65,40 +80,79 @@ export class Builder implements Composer {
     this.#space = space;
     this.#plan = plan;
     this.#mode = mode;
-    this.#sites = sitesOf(weights.checkpoint.config);
+    this.#sites = weights.checkpoint.model.sites;
     this.#tuning = tuning;
     this.#fusion = mode.hasProbes
       ? NO_FUSION
       : (mode.fusion ?? defaultFusion(mode.kind, gpu.adapter.isFallback));
   }
 
-  get #config(): Weights['checkpoint']['config'] {
-    return this.#weights.checkpoint.config;
+  get #model(): Model {
+    return this.#weights.checkpoint.model;
   }
 
-  /** tokens[T] → to[T, C]. */
-  embed(label: string, { table, positions, scale, to }: EmbedStep): void {
-    const C = this.#config.n_embd;
-    const { buffer, dtype } = this.#weights.matrix(table);
+  /** tokens[T] → to[T, C]; a table in several buffers is looked up in each of them. */
+  embed(label: string, { table, positions, scale, types, to }: EmbedStep): void {
+    const { C } = this.#model.dims;
+    const matrix = this.#weights.matrix(table);
+    const { dtype, parts } = matrix;
     this.#table = table;
     this.#norms.write(to);
-    this.#push(label, 'embed', gather(C, dtype, positions !== undefined), {
+    const { one } = this.#space;
+    const vector = (name: string | undefined): GpuBuffer => (name ? this.#weights.vector(name) : one);
+    for (const { buffer, first, N: count } of parts) {
+      const part = parts.length > 1 ? { part: { first, count } } : {};
+      const spec = gather({ C, dtype, isLearned: !!positions, isTyped: !!types, ...part });
+      this.#push(label, 'embed', spec, {
+        buffers: {
+          tokens: this.#space.activation('tokens', 1),
+          w: buffer,
+          wpe: vector(positions),
+          scale: vector(scale),
+          types: types ? this.#space.activation('types', 1) : one,
+          wtt: vector(types),
+          y: this.#space.activation(to, C),
+        },
+        workgroups: (T) => gatherWorkgroups(C, T),
+        bytes: (T) => (first === 0 ? T * C * (dtypeWidth(dtype) + 4) : 0),
+        flops: (T) => (first === 0 ? T * C : 0),
+      });
+    }
+  }
+
+  /** pixels → to[1 + patches, C]. */
+  image(label: string, { projection, classToken, positions, C, to, ...shape }: ImageStep): void {
+    const K = patchValues(shape);
+    const values = shape.channels * shape.image[0] * shape.image[1];
+    this.#norms.write(to);
+    const places = placesKernel(C);
+    this.#push(`${label}.places`, 'embed', places.spec, {
       buffers: {
-        tokens: this.#space.activation('tokens', 1),
-        w: buffer,
-        wpe: positions ? this.#weights.matrix(positions).buffer : this.#space.one,
-        scale: scale ? this.#weights.vector(scale) : this.#space.one,
+        wpe: this.#weights.vector(positions),
+        class_token: this.#weights.vector(classToken),
+        bias: this.#weights.vector(`${projection}.bias`),
         y: this.#space.activation(to, C),
       },
-      workgroups: (T) => gatherWorkgroups(C, T),
-      bytes: (T) => T * C * ((dtype === 'f16' ? 2 : 4) + 4),
+      workgroups: places.workgroups,
+      bytes: (T) => 8 * T * C,
       flops: (T) => T * C,
     });
+    const patches = patchKernel(shape);
+    this.#push(`${label}.patches`, 'embed', patches.spec, {
+      buffers: {
+        pixels: this.#space.scratch('pixels', 4 * values),
+        y: this.#space.activation('patches', K),
+      },
+      workgroups: patches.workgroups,
+      bytes: (T) => 4 * (values + T * K),
+      flops: () => 0,
+    });
+    this.linear(projection, { from: 'patches', K, to, N: C, isAdded: true });
   }
 
   /** from[T, C] → to[T, C] by the plan's member at this site, and its probes where the mode has them. */
-  norm(siteId: string, { from, to }: NormStep): void {
-    const { n_embd: C } = this.#config;
+  norm(siteId: string, { from, to, isKept = false }: NormStep): void {
+    const { C } = this.#model.dims;
     const sitePlan = this.#plan.sites[siteId];
     if (!sitePlan)
       throw new RangeError(`Cannot build the program: the plan says nothing of site "${siteId}"`);
@@ -106,13 +160,17 @@ export class Builder implements Composer {
     this.thetas.set(siteId, theta);
     this.#norms.read(from);
     const norm = { siteId, block: this.block, from, to, theta };
-    if ((this.#fusion.fold || this.#fusion.prologue) && !theta.isMeasured) return this.#norms.add(norm);
+    const mayWait = (this.#fusion.fold || this.#fusion.prologue) && !theta.isMeasured && !isKept;
+    if (mayWait) return this.#norms.add(norm);
     this.#norms.write(to);
     this.#sendNorm(norm);
   }
 
   #sendNorm({ siteId, from, to, theta, block }: WaitingNorm): void {
-    const { n_embd: C, norm_eps: eps } = this.#config;
+    const {
+      dims: { C },
+      norm: { eps },
+    } = this.#model;
     const thetaBuffer = this.#gpu.upload(`${siteId}.theta`, 'parameters', theta.values);
     this.owned.push(thetaBuffer);
     const x = this.#space.activation(from, C);
@@ -144,14 +202,17 @@ export class Builder implements Composer {
   /** Has the operation just before, if it adds to `name`, write to delta instead. False if it does not add. */
   #putAside(name: string): boolean {
     const added = this.#added;
-    if (added?.to !== name || added.ops !== this.ops.length) return false;
-    this.ops.pop();
+    if (added?.to !== name || added.end !== this.ops.length) return false;
+    this.ops.length = added.begin;
     added.sendTo('delta');
     return true;
   }
 
   #probe(siteId: string, theta: Theta, buffers: Readonly<Record<string, GpuBuffer>>): void {
-    const { n_embd: C, norm_eps: eps } = this.#config;
+    const {
+      dims: { C },
+      norm: { eps },
+    } = this.#model;
     const index = this.#sites.findIndex((site) => site.id === siteId);
     const { rows } = this.#space;
     const probeBuffers = {
@@ -174,88 +235,112 @@ export class Builder implements Composer {
     }
   }
 
-  /** from[T, K] → to[T, N]: to = gelu?(from · wᵀ + b), or added to what is there. */
-  linear(label: string, shape: LinearStep): void {
-    const { from, to, ...rest } = shape;
-    const name = `${label}.weight`;
+  /** from[T, K] → to[T, N]: to = act(from · wᵀ + b), or added to what is there; a dispatch for each buffer of w. */
+  linear(label: string, step: LinearStep): void {
+    const { from, to, N, K, hasBias = false, act, isAdded = false } = step;
+    const names = weightsOf(label, step);
     const norm = this.#norms.take(from);
+    const own = `${label}.weight`;
+    const canFold = this.#fusion.fold && !step.isTransposed && names[0] === own && own !== this.#table;
     const folded =
-      norm && this.#fusion.fold && name !== this.#table
-        ? foldLinear(this.#gpu, this.#weights, label, rest, norm.theta)
+      norm && canFold && this.#weights.values(own)
+        ? foldLinear(this.#gpu, this.#weights, label, { N, K, hasBias }, norm.theta)
         : null;
     if (folded) this.owned.push(folded.matrix, folded.bias);
-    const { buffer, dtype } = this.#weights.matrix(name);
-    const full: MatmulShape = folded ? { ...rest, dtype: 'f32', hasBias: true } : { ...rest, dtype };
     // A kernel cannot read what it writes.
     const isFused = norm !== undefined && this.#fusion.prologue && norm.from !== to;
     const prologue: Prologue | undefined = isFused
-      ? { norm: norm.theta.norm, eps: this.#config.norm_eps, hasAffine: !folded }
+      ? { norm: norm.theta.norm, eps: this.#model.norm.eps, hasAffine: !folded }
       : undefined;
-    if (norm && !isFused)
-      this.#sendNorm(folded ? { ...norm, theta: withoutAffine(norm.theta, full.K) } : norm);
+    if (norm && !isFused) this.#sendNorm(folded ? { ...norm, theta: withoutAffine(norm.theta, K) } : norm);
     if (isFused || folded) this.#norms.spend(from);
     else this.#norms.read(from);
+    if (isAdded) this.#norms.read(to);
     this.#norms.write(to);
-    const product: Product = { ...full, tokens: this.#mode.kind === 'decode' ? 'one' : 'many' };
-    const id = chooseMatmul(product, this.#gpu, this.#tuning, isFused);
-    const x = this.#space.activation(isFused ? norm.from : from, full.K);
+    const x = this.#space.activation(isFused ? norm.from : from, K);
     const theta = isFused ? this.#gpu.upload(`${norm.siteId}.theta`, 'parameters', norm.theta.values) : null;
     if (theta) this.owned.push(theta);
+    const bias = folded?.bias ?? (hasBias ? this.#weights.vector(...biasesOf(label, step)) : this.#space.one);
+    const { dtype, parts } = folded
+      ? ({ dtype: 'f32', parts: [{ buffer: folded.matrix, first: 0, N }] } as const)
+      : this.#weights.matrix(...names);
     const { block } = this;
-    const send = (target: string, as: MatmulShape): void => {
-      const { spec, workgroups } = matmulKernel(id, as, this.#gpu.machine, prologue);
-      this.#push(label, 'matmul', spec, {
-        ...(isFused ? { site: norm.siteId } : {}),
-        block,
-        product,
-        buffers: {
-          x,
-          x4: x,
-          w: folded?.matrix ?? buffer,
-          bias: folded?.bias ?? (as.hasBias ? this.#weights.vector(`${label}.bias`) : this.#space.one),
-          y: this.#space.activation(target, as.N),
-          ...(theta ? { theta } : {}),
-        },
-        workgroups,
-        bytes: (T) => matmulBytes(as, T, prologue),
-        flops: (T) => 2 * T * as.N * as.K + (prologue ? 8 * T * as.K : 0),
-      });
+    const send = (target: string, adds: boolean): void => {
+      const y = this.#space.activation(target, N);
+      for (const { buffer, first, N: outputs } of parts) {
+        const part = parts.length > 1 ? { part: { first, of: N } } : {};
+        const biased = hasBias || folded !== null;
+        const shape: MatmulShape = { N: outputs, K, dtype, act, isAdded: adds, hasBias: biased, ...part };
+        const product: Product = {
+          N: outputs,
+          K,
+          dtype,
+          tokens: this.#mode.kind === 'decode' ? 'one' : 'many',
+        };
+        const id = chooseMatmul(product, this.#gpu, this.#tuning, isFused);
+        const { spec, workgroups } = matmulKernel(id, shape, this.#gpu.machine, prologue);
+        this.#push(label, 'matmul', spec, {
+          ...(isFused ? { site: norm.siteId } : {}),
+          block,
+          product,
+          buffers: { x, x4: x, w: buffer, bias, y, ...(theta ? { theta } : {}) },
+          workgroups,
+          bytes: (T) => matmulBytes(shape, T, prologue),
+          flops: (T) => 2 * T * outputs * K + (prologue ? 8 * T * K : 0),
+        });
+      }
     };
-    send(to, full);
-    const sendTo = (target: string): void => send(target, { ...full, isAdded: false });
-    if (full.isAdded) this.#added = { to, ops: this.ops.length, sendTo };
+    const begin = this.ops.length;
+    send(to, isAdded);
+    const sendTo = (target: string): void => send(target, false);
+    if (isAdded) this.#added = { to, begin, end: this.ops.length, sendTo };
   }
 
-  /** from[T, 3C] → to[T, C], causal, over the layer's cache. */
-  attention(label: string, { layer, from, to }: AttentionStep): void {
-    const { n_embd: C, n_head: H, position_embedding, rope_theta } = this.#config;
-    const shape = { C, H, context: this.#space.rows };
+  /** from[T, 2F] → to[T, F]. */
+  gate(label: string, { from, to, F }: GateStep): void {
     this.#norms.read(from);
     this.#norms.write(to);
-    const qkv = this.#space.activation(from, 3 * C);
-    const cache = this.#space.cache(layer, C);
-    const isRotary = position_embedding === 'rope';
-    this.#push(`${label}.rotate`, 'attention', rotate(shape, isRotary), {
-      buffers: { qkv, turn: this.#space.rotary(C / H, rope_theta), cache },
+    const { spec, workgroups } = gateKernel(F);
+    this.#push(label, 'gate', spec, {
+      buffers: { x: this.#space.activation(from, 2 * F), y: this.#space.activation(to, F) },
+      workgroups,
+      bytes: (T) => 12 * T * F,
+      flops: (T) => 5 * T * F,
+    });
+  }
+
+  /** from[T, (H + 2G)D] → to[T, HD], over the layer's cache; where tokens see later ones it is the same for all layers. */
+  attention(label: string, step: AttentionStep): void {
+    const { layer, from, to, H, G, D, isCausal, scale = 1 / Math.sqrt(D), rope } = step;
+    const C = H * D;
+    const shape = { C, H, G, context: this.#space.rows, isCausal, scale };
+    const KV = keyWidth(shape);
+    this.#norms.read(from);
+    this.#norms.write(to);
+    const qkv = this.#space.activation(from, C + 2 * KV);
+    const cache = this.#space.cache(isCausal ? layer : 0, KV);
+    this.#push(`${label}.rotate`, 'attention', rotate(shape, rope !== undefined), {
+      buffers: { qkv, turn: rope ? this.#space.rotary(D, rope) : this.#space.one, cache },
       workgroups: (T) => rotateWorkgroups(shape, T),
-      bytes: (T) => 7 * T * C * 4,
-      flops: (T) => 6 * T * C,
+      bytes: (T) => (rope ? 2 * C + 4 * KV : 4 * KV) * T * 4,
+      flops: (T) => (rope ? 3 * (C + KV) * T : 0),
     });
     const variant = attentionVariant(this.#mode.kind, shape, this.#gpu.adapter.isFallback);
     const parts = variant === 'slices' ? this.#space.scratch('parts', partsBytes(shape)) : this.#space.one;
-    causalAttention(variant, shape).forEach(({ spec, workgroups }, round) =>
+    const keys = (T: number, past: number): number => past + (isCausal ? (T + 1) / 2 : T);
+    attentionKernels(variant, shape).forEach(({ spec, workgroups }, round) =>
       this.#push(round === 0 ? label : `${label}.join`, 'attention', spec, {
         buffers: { qkv, cache, parts, y: this.#space.activation(to, C) },
         workgroups,
-        bytes: (T, past) => (round === 0 ? (2 * T + 2 * (past + T)) * C * 4 : 0),
-        flops: (T, past) => (round === 0 ? 4 * C * T * (past + (T + 1) / 2) : 0),
+        bytes: (T, past) => (round === 0 ? (2 * T * C + 2 * (past + T) * KV) * 4 : 0),
+        flops: (T, past) => (round === 0 ? 4 * C * T * keys(T, past) : 0),
       }),
     );
   }
 
   /** logits[T, V] → tokens[past + T]. */
   draw(form: DrawForm): void {
-    const { vocab_size: V } = this.#config;
+    const { V } = this.#model.dims;
     const { rows } = this.#space;
     drawKernels(form, V, this.#gpu.adapter.isFallback).forEach(({ spec, workgroups }, round) =>
       this.#push(`draw.${round}`, 'sample', spec, {

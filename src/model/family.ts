@@ -2,6 +2,10 @@
 // that follow from it. One file a family in families/; hf.ts knows them all.
 import * as v from 'valibot';
 import { Problem } from '../problem.ts';
+import type { PatchShape } from '../kernel/embed.ts';
+import type { Activation } from '../kernel/matmul.ts';
+import type { Composer } from './compose.ts';
+import type { Dims, Model, Output } from './model.ts';
 import type { Site } from './plan.ts';
 
 /** A norm site; one of the head has no prefix before its tensors. */
@@ -14,9 +18,6 @@ export type TensorSpec = {
   /** Part of the head: no prefix before its name. */
   readonly isHead?: boolean;
 };
-
-/** T context, C channels, H heads, G key-value heads, D channels a head, F hidden width of the MLP, V outputs, L layers. */
-export type Dims = Readonly<Record<'T' | 'C' | 'H' | 'G' | 'D' | 'F' | 'V' | 'L', number>>;
 
 export type FamilySpec<C> = {
   /** `model_type`s that are this family. */
@@ -39,24 +40,30 @@ export type FamilySpec<C> = {
   readonly isCausal: boolean;
   /** The MLP has a gate of width F too. */
   readonly isGated: boolean;
+  readonly output: (config: C) => Output;
+  /** Most tokens that this description is true for, where that is below T. */
+  readonly context?: (config: C) => number;
+  readonly image?: (config: C) => PatchShape;
+  /** Names of the classes, in their order. */
+  readonly labels?: (config: C) => readonly string[];
+  /** Describes the forward: tokens[T] or pixels → logits[T, V]. */
+  readonly compose: (config: C, build: Composer) => void;
 };
 
 /** A configuration that was checked, with what follows from it. */
-export type Blueprint<C = unknown> = Omit<
-  FamilySpec<C>,
-  'schema' | 'telltale' | 'modelTypes' | 'norm' | 'ignored' | 'dims' | 'sites' | 'tensors'
-> & {
-  /** The first `model_type` of the family. */
-  readonly family: string;
-  readonly config: C;
-  readonly norm: { readonly per: 'std' | 'rms'; readonly eps: number };
-  readonly dims: Dims;
-  readonly sites: readonly FamilySite[];
-  readonly tensors: Readonly<Record<string, TensorSpec>>;
-  readonly ignored: readonly RegExp[];
-  /** Bytes of a weight, by the configuration's own dtype: an estimate until the headers are read. */
-  readonly statedWidth: number;
-};
+export type Blueprint<C = unknown> = Pick<FamilySpec<C>, 'prefixes' | 'isGated'> &
+  Omit<Model, 'sites' | 'norm'> & {
+    readonly config: C;
+    readonly norm: { readonly per: 'std' | 'rms'; readonly eps: number };
+    readonly sites: readonly FamilySite[];
+    /** Most tokens at once, whatever the machine. */
+    readonly context: number;
+    readonly labels: readonly string[];
+    readonly tensors: Readonly<Record<string, TensorSpec>>;
+    readonly ignored: readonly RegExp[];
+    /** Bytes of a weight, by the configuration's own dtype: an estimate until the headers are read. */
+    readonly statedWidth: number;
+  };
 
 export type Family = {
   readonly modelTypes: readonly string[];
@@ -84,14 +91,20 @@ export function defineFamily<C>(spec: FamilySpec<C>): Family {
         );
       }
       const config = parsed.output;
+      const dims = spec.dims(config);
       return {
         family: modelTypes[0] ?? '',
         config,
         prefixes,
         isCausal,
         isGated,
+        output: spec.output(config),
+        context: Math.min(dims.T, spec.context?.(config) ?? dims.T),
+        image: spec.image?.(config) ?? null,
+        labels: spec.labels?.(config) ?? [],
+        compose: (build) => spec.compose(config, build),
         norm: { per: spec.norm.per, eps: spec.norm.eps(config) },
-        dims: spec.dims(config),
+        dims,
         sites: spec.sites(config),
         tensors: spec.tensors(config),
         ignored: spec.ignored(config),
@@ -116,13 +129,16 @@ export const epsilon = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 export const only = <T extends string | number | boolean>(value: T, field: string) =>
   v.nullish(v.literal(value, `${field} must be ${value}: no other is supported`), value);
 
-/** GELUs by the names of configurations: with the error function, or with tanh. */
+/** GELUs by the names of configurations. */
 export const gelu = v.pipe(
   v.picklist(
-    ['gelu', 'gelu_python', 'gelu_new', 'gelu_pytorch_tanh', 'gelu_fast'],
+    ['gelu', 'gelu_python', 'gelu_new', 'gelu_pytorch_tanh', 'gelu_fast', 'quick_gelu'],
     (issue) => `activation ${issue.received.slice(0, 40)} is not supported, GELUs are`,
   ),
-  v.transform((name): 'erf' | 'tanh' => (name === 'gelu' || name === 'gelu_python' ? 'erf' : 'tanh')),
+  v.transform((name): Activation => {
+    if (name === 'quick_gelu') return 'gelu-quick';
+    return name === 'gelu' || name === 'gelu_python' ? 'gelu-erf' : 'gelu-tanh';
+  }),
 );
 
 export const layers = (L: number): number[] => Array.from({ length: L }, (_, layer) => layer);

@@ -3,7 +3,7 @@ import type { DrawForm } from '../kernel/sample.ts';
 import type { Product } from '../kernel/tune.ts';
 import type { Fusion } from './fusion.ts';
 
-export const OP_KINDS = ['embed', 'norm', 'matmul', 'attention', 'probe', 'sample'] as const;
+export const OP_KINDS = ['embed', 'norm', 'matmul', 'attention', 'gate', 'probe', 'sample'] as const;
 export type OpKind = (typeof OP_KINDS)[number];
 
 type Workgroups = readonly [number, number?, number?];

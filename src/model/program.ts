@@ -4,7 +4,7 @@ import type { GpuClock } from '../gpu/clock.ts';
 import type { Gpu, GpuBuffer } from '../gpu/device.ts';
 import type { Compiler, Kernel } from '../kernel/compile.ts';
 import type { Tuning } from '../kernel/tune.ts';
-import { composeGpt } from './families/gpt.ts';
+import type { Model } from './model.ts';
 import type { Mode, Op } from './op.ts';
 import type { Plan, Theta } from './plan.ts';
 import type { Workspace } from './workspace.ts';
@@ -29,7 +29,7 @@ export class Program implements Disposable {
   readonly #gpu: Gpu;
   readonly #space: Workspace;
   readonly #owned: readonly GpuBuffer[];
-  readonly #C: number;
+  readonly #model: Model;
   /** T and past, as the run's uniform has them. */
   readonly #size = new Uint32Array(2);
 
@@ -40,7 +40,7 @@ export class Program implements Disposable {
     plan: Plan,
     mode: Mode,
     ops: CompiledOp[],
-    C: number,
+    model: Model,
   ) {
     this.#gpu = gpu;
     this.#space = space;
@@ -49,7 +49,7 @@ export class Program implements Disposable {
     this.ops = ops;
     this.thetas = builder.thetas;
     this.#owned = builder.owned;
-    this.#C = C;
+    this.#model = model;
   }
 
   /** Throws Problem `shader` when a kernel does not compile. */
@@ -64,7 +64,7 @@ export class Program implements Disposable {
   ): Promise<Program> {
     const builder = new Builder(gpu, weights, space, plan, mode, tuning);
     try {
-      composeGpt(weights.checkpoint.config, builder);
+      weights.checkpoint.model.compose(builder);
       if (mode.draw) builder.draw(mode.draw);
       const ops = await Promise.all(
         builder.ops.map(async ({ spec, buffers, ...op }): Promise<CompiledOp> => {
@@ -72,16 +72,31 @@ export class Program implements Disposable {
           return { ...op, kernel, groups: compiler.bind(kernel, buffers) };
         }),
       );
-      return new Program(gpu, space, builder, plan, mode, ops, weights.checkpoint.config.n_embd);
+      return new Program(gpu, space, builder, plan, mode, ops, weights.checkpoint.model);
     } catch (cause) {
       for (const buffer of builder.owned) buffer[Symbol.dispose]();
       throw cause;
     }
   }
 
-  /** False when a site takes statistics over the prompt's tokens: then a cache cannot be used. */
+  /** False when tokens see later ones, or a site takes statistics over all: then a cache cannot be used. */
   get isCausal(): boolean {
-    return ![...this.thetas.values()].some((theta) => theta.isMeasured);
+    return this.#model.isCausal && ![...this.thetas.values()].some((theta) => theta.isMeasured);
+  }
+
+  /** What the next forward of T rows reads besides its tokens: types and pixels are 0 where none are given. */
+  give(
+    { types, pixels }: { readonly types?: readonly number[]; readonly pixels?: Float32Array },
+    T: number,
+  ): void {
+    const { image } = this.#model;
+    if (!image) {
+      const given = types ?? new Uint32Array(T);
+      this.#gpu.write(this.#space.activation('types', 1), Uint32Array.from(given));
+      return;
+    }
+    const values = pixels ?? new Float32Array(image.channels * image.image[0] * image.image[1]);
+    this.#gpu.write(this.#space.scratch('pixels', values.byteLength), values);
   }
 
   /**
@@ -136,7 +151,7 @@ export class Program implements Disposable {
     tokens: ArrayLike<number>,
     sites?: readonly string[],
   ): Promise<Map<string, { readonly in: Float32Array; readonly out: Float32Array }>> {
-    const sizeBytes = tokens.length * this.#C * 4;
+    const sizeBytes = tokens.length * this.#model.dims.C * 4;
     const isWanted = (tap: Tap | null): tap is Tap => tap !== null && (sites?.includes(tap.site) ?? true);
     const taps = this.ops.map(({ tap }) => tap).filter(isWanted);
     using kept = this.#gpu.buffer('captured', 'probes', 2 * taps.length * sizeBytes);

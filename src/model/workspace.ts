@@ -1,6 +1,8 @@
 // The buffers that programs of one model share: activations, key-value cache, probes, and the run's uniform.
 import type { Gpu, GpuBuffer } from '../gpu/device.ts';
 import { rotaryTable } from '../kernel/attention.ts';
+import { frequenciesOf } from './rope.ts';
+import type { Rope } from './rope.ts';
 
 /** Activations of one model, shared by its programs: only one runs at a time. Rows for the whole context. */
 export class Workspace implements Disposable {
@@ -27,15 +29,16 @@ export class Workspace implements Disposable {
     return this.#make(name, () => this.#gpu.buffer(name, 'activations', sizeBytes));
   }
 
-  cache(layer: number, C: number): GpuBuffer {
+  /** Keys and values of a layer, [2, rows, width]. */
+  cache(layer: number, width: number): GpuBuffer {
     return this.#make(`cache.${layer}`, () =>
-      this.#gpu.buffer(`cache.${layer}`, 'cache', 2 * this.rows * C * 4),
+      this.#gpu.buffer(`cache.${layer}`, 'cache', 2 * this.rows * width * 4),
     );
   }
 
-  rotary(D: number, theta: number): GpuBuffer {
-    return this.#make(`rotary.${theta}`, () =>
-      this.#gpu.upload('rotary', 'parameters', rotaryTable(this.rows, D, theta)),
+  rotary(D: number, rope: Rope): GpuBuffer {
+    return this.#make(`rotary.${JSON.stringify(rope)}`, () =>
+      this.#gpu.upload('rotary', 'parameters', rotaryTable(this.rows, D, frequenciesOf(rope, D))),
     );
   }
 

@@ -53,6 +53,14 @@ export type OnnxOutput = {
 /** Keys and values of earlier tokens, as a graph with past takes and gives them. */
 export type Past = Readonly<Record<string, Tensor>>;
 
+/** A value for an input of a graph. */
+/** Values as our own graphs take them. */
+export type PlainFeed = {
+  readonly name: string;
+  readonly dims: readonly number[];
+  readonly data: BigInt64Array | Float32Array;
+};
+
 /** A graph that onnxruntime has accepted. */
 export class OrtSession implements AsyncDisposable {
   readonly #ort: Ort;
@@ -84,13 +92,7 @@ export class OrtSession implements AsyncDisposable {
   }
 
   /** Every float output of one run of `inputs`, by name. */
-  async feed(
-    inputs: readonly {
-      readonly name: string;
-      readonly dims: readonly number[];
-      readonly data: BigInt64Array | Float32Array;
-    }[],
-  ): Promise<Map<string, Float32Array>> {
+  async feed(inputs: readonly PlainFeed[]): Promise<Map<string, Float32Array>> {
     const { Tensor } = this.#ort;
     return floatsOf(
       await this.#run(

@@ -2,10 +2,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Gpu } from '../../src/gpu/device.ts';
 import {
-  causalAttention,
+  attentionKernels,
+  keyWidth,
   FEW_TOKENS,
   partsBytes,
   rotaryTable,
+  usualFrequencies,
   rotate,
   rotateWorkgroups,
 } from '../../src/kernel/attention.ts';
@@ -33,29 +35,35 @@ const furthest = (got: Float32Array, want: Float64Array): number =>
     return gap <= most ? most : gap; // NaN is furthest
   }, 0);
 
-/** softmax(q · k / √D) v in float64, of q[T, 3C] over cache[2, context, C]. */
+/** softmax(scale q · k) v in float64, of qkv[T, C + 2KV] over cache[2, context, KV]. */
 function attended(
   qkv: Float32Array,
   cache: Float32Array,
-  { C, H, context }: AttentionShape,
+  shape: AttentionShape,
   T: number,
   past: number,
 ): Float64Array {
+  const { C, H, G = H, context, isCausal = true } = shape;
   const D = C / H;
+  const KV = keyWidth(shape);
+  const scale = shape.scale ?? 1 / Math.sqrt(D);
   const want = new Float64Array(T * C);
   for (let t = 0; t < T; t++)
     for (let h = 0; h < H; h++) {
-      const scores = Array.from({ length: past + t + 1 }, (_, key) => {
+      const shared = Math.floor(h / (H / G)) * D;
+      const scores = Array.from({ length: past + (isCausal ? t + 1 : T) }, (_, key) => {
         let score = 0;
-        for (let c = h * D; c < (h + 1) * D; c++) score += at(qkv, t * 3 * C + c) * at(cache, key * C + c);
-        return score / Math.sqrt(D);
+        for (let d = 0; d < D; d++)
+          score += at(qkv, t * (C + 2 * KV) + h * D + d) * at(cache, key * KV + shared + d);
+        return score * scale;
       });
       const top = Math.max(...scores);
       const shares = scores.map((score) => Math.exp(score - top));
       const total = shares.reduce((sum, share) => sum + share, 0);
-      for (let c = h * D; c < (h + 1) * D; c++)
-        want[t * C + c] =
-          shares.reduce((sum, share, key) => sum + share * at(cache, (context + key) * C + c), 0) / total;
+      for (let d = 0; d < D; d++)
+        want[t * C + h * D + d] =
+          shares.reduce((sum, share, key) => sum + share * at(cache, (context + key) * KV + shared + d), 0) /
+          total;
     }
   return want;
 }
@@ -73,7 +81,7 @@ async function attend(
   using cache = gpu.upload('cache', 'cache', kept);
   using parts = gpu.upload('parts', 'activations', new Float32Array(partsBytes(shape) / 4).fill(Number.NaN));
   using y = gpu.upload('y', 'activations', new Float32Array((T + 1) * shape.C).fill(7));
-  for (const { spec, workgroups } of causalAttention(variant, shape)) {
+  for (const { spec, workgroups } of attentionKernels(variant, shape)) {
     const grid = workgroups(T, past);
     if (grid[0] > 0) await dispatch(gpu, spec, { qkv, cache, parts, y, run }, grid);
   }
@@ -83,38 +91,45 @@ async function attend(
 }
 
 describe('rotation', () => {
-  it('turns q and k by their position and appends k and v to the cache', async () => {
-    const [C, H, T, past, context, theta] = [24, 3, 70, 5, 80, 10_000];
-    const D = C / H;
-    const shape = { C, H, context };
-    const projected = normal(T * 3 * C, 7);
-    const before = normal(2 * context * C, 8);
-    using run = runUniform(gpu, T, past);
-    using qkv = gpu.upload('qkv', 'activations', projected);
-    using cache = gpu.upload('cache', 'cache', before);
-    using turn = gpu.upload('turn', 'parameters', rotaryTable(context, D, theta));
-    await dispatch(gpu, rotate(shape, true), { qkv, turn, cache, run }, rotateWorkgroups(shape, T));
-    const turned = (t: number, part: number, c: number): number => {
-      const i = c % (D / 2);
-      const angle = (past + t) * theta ** ((-2 * i) / D);
-      const base = t * 3 * C + part * C + Math.floor(c / D) * D;
-      const [low, high] = [at(projected, base + i), at(projected, base + i + D / 2)];
-      return c % D < D / 2
-        ? low * Math.cos(angle) - high * Math.sin(angle)
-        : high * Math.cos(angle) + low * Math.sin(angle);
-    };
-    const wantQkv = Float64Array.from(projected, (value, i) => {
-      const [t, c] = [Math.floor(i / (3 * C)), i % (3 * C)];
-      return c < C ? turned(t, 0, c) : value;
-    });
-    const wantCache = Float64Array.from(before, (value, i) => {
-      const [side, row, c] = [Math.floor(i / (context * C)), Math.floor(i / C) % context, i % C];
-      if (row < past || row >= past + T) return value;
-      return side === 0 ? turned(row - past, 1, c) : at(projected, (row - past) * 3 * C + 2 * C + c);
-    });
-    expect(furthest(await readFloats(gpu, qkv, T * 3 * C), wantQkv)).toBeLessThan(2e-6);
-    expect(furthest(await readFloats(gpu, cache, 2 * context * C), wantCache)).toBeLessThan(2e-6);
-  });
+  it.each([3, 1])(
+    'turns q and k by their position and appends k and v to the cache, %i groups',
+    async (G) => {
+      const [C, H, T, past, context, theta] = [24, 3, 70, 5, 80, 10_000];
+      const D = C / H;
+      const shape = { C, H, G, context };
+      const KV = keyWidth(shape);
+      const row = C + 2 * KV;
+      const projected = normal(T * row, 7);
+      const before = normal(2 * context * KV, 8);
+      using run = runUniform(gpu, T, past);
+      using qkv = gpu.upload('qkv', 'activations', projected);
+      using cache = gpu.upload('cache', 'cache', before);
+      using turn = gpu.upload('turn', 'parameters', rotaryTable(context, D, usualFrequencies(D, theta)));
+      await dispatch(gpu, rotate(shape, true), { qkv, turn, cache, run }, rotateWorkgroups(shape, T));
+      /** Channel c of a row of q and k as one. */
+      const turned = (t: number, c: number): number => {
+        const i = c % (D / 2);
+        const angle = (past + t) * theta ** ((-2 * i) / D);
+        const base = t * row + Math.floor(c / D) * D;
+        const [low, high] = [at(projected, base + i), at(projected, base + i + D / 2)];
+        return c % D < D / 2
+          ? low * Math.cos(angle) - high * Math.sin(angle)
+          : high * Math.cos(angle) + low * Math.sin(angle);
+      };
+      const wantQkv = Float64Array.from(projected, (value, i) => {
+        const [t, c] = [Math.floor(i / row), i % row];
+        return c < C ? turned(t, c) : value;
+      });
+      const wantCache = Float64Array.from(before, (value, i) => {
+        const [side, position, c] = [Math.floor(i / (context * KV)), Math.floor(i / KV) % context, i % KV];
+        const t = position - past;
+        if (t < 0 || t >= T) return value;
+        return side === 0 ? turned(t, C + c) : at(projected, t * row + C + KV + c);
+      });
+      expect(furthest(await readFloats(gpu, qkv, T * row), wantQkv)).toBeLessThan(2e-6);
+      expect(furthest(await readFloats(gpu, cache, 2 * context * KV), wantCache)).toBeLessThan(2e-6);
+    },
+  );
 });
 
 const VARIANTS = ['rows', 'flash', 'split', 'slices'] as const;
@@ -150,6 +165,33 @@ describe.each(VARIANTS)('attention/%s', (variant) => {
       }
   });
 
+  it('shares keys among heads, scales as it is told, and lets tokens see later ones', async () => {
+    const directions = variant === 'slices' ? [true] : [true, false];
+    for (const [D, H, G] of [
+      [8, 4, 2],
+      [12, 6, 1],
+      [64, 2, 1],
+    ] as const)
+      for (const isCausal of directions) {
+        const shape = { C: D * H, H, G, context: CONTEXT, isCausal, scale: 0.3 };
+        const KV = keyWidth(shape);
+        for (const [T, past] of [
+          [1, 70],
+          [3, 5],
+          [67, 0],
+        ] as const) {
+          if (T > most) continue;
+          const qkv = normal(T * (shape.C + 2 * KV), T + past, 2);
+          const cache = normal(2 * CONTEXT * KV, 8);
+          cache.subarray((past + T) * KV, CONTEXT * KV).fill(1e30);
+          cache.subarray((CONTEXT + past + T) * KV).fill(1e30);
+          const got = await attend(variant, shape, qkv, cache, T, past);
+          const gap = furthest(got, attended(qkv, cache, shape, T, past));
+          expect(gap, `${H} heads over ${G}, ${T} tokens after ${past}, ${isCausal}`).toBeLessThan(5e-6);
+        }
+      }
+  });
+
   it('keeps its digits where scores are far apart, and at the end of the context', async () => {
     const [C, H, T] = [32, 2, 4];
     const shape = { C, H, context: CONTEXT };
@@ -174,6 +216,6 @@ it('joins as many slices as a long context has', async () => {
 });
 
 it('refuses more tokens than slices has room for', () => {
-  const [slices] = causalAttention('slices', { C: 8, H: 1, context: 64 });
+  const [slices] = attentionKernels('slices', { C: 8, H: 1, context: 64 });
   expect(() => slices?.workgroups(FEW_TOKENS + 1, 0)).toThrow(RangeError);
 });

@@ -14,8 +14,9 @@ import type { Fusion } from '../../src/model/fusion.ts';
 import type { Plan } from '../../src/model/plan.ts';
 import { Program } from '../../src/model/program.ts';
 import type { Mode } from '../../src/model/program.ts';
-import { sitesOf, Weights } from '../../src/model/weights.ts';
-import type { Checkpoint } from '../../src/model/weights.ts';
+import { sitesOf } from '../../src/model/model.ts';
+import { Weights } from '../../src/model/weights.ts';
+import type { Checkpoint } from '../../src/model/model.ts';
 import { Workspace } from '../../src/model/workspace.ts';
 import { FIRST_NORM, NORM_IDS } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
@@ -47,10 +48,10 @@ async function checkpointOf(norm: NormId): Promise<Checkpoint> {
   return library.checkpoint(id);
 }
 
-function planOf({ config, norm }: Checkpoint, member: NormId): Plan {
-  const source = member === norm ? 'twin' : 'raw';
-  const sites = sitesOf(config).map(({ id }) => [id, { norm: member, source, alphaScale: 1 }] as const);
-  return { weights: weightsId(MODEL, norm), sites: Object.fromEntries(sites) };
+function planOf(checkpoint: Checkpoint, member: NormId): Plan {
+  const source = member === checkpoint.norm ? 'twin' : 'raw';
+  const sites = sitesOf(checkpoint).map(({ id }) => [id, { norm: member, source, alphaScale: 1 }] as const);
+  return { weights: weightsId(MODEL, checkpoint.norm), sites: Object.fromEntries(sites) };
 }
 
 /** A twin on the device, its programs and their logits. */
@@ -62,7 +63,7 @@ class Bench implements Disposable {
   constructor(checkpoint: Checkpoint) {
     this.checkpoint = checkpoint;
     this.weights = new Weights(gpu, checkpoint);
-    this.space = new Workspace(gpu, checkpoint.config.n_ctx);
+    this.space = new Workspace(gpu, checkpoint.context);
   }
 
   build(plan: Plan, mode: Mode, tuning: Tuning | null = null): Promise<Program> {
@@ -71,7 +72,7 @@ class Bench implements Disposable {
 
   async logits(program: Program, tokens: readonly number[], past: number): Promise<Float32Array> {
     program.submit(tokens, past);
-    const { vocab_size: V } = this.checkpoint.config;
+    const { V } = this.checkpoint.model.dims;
     return readFloats(gpu, this.space.activation('logits', V), tokens.length * V);
   }
 
@@ -123,8 +124,8 @@ describe('fusion', () => {
 
   it('dispatches and moves what it says', async () => {
     using bench = new Bench(await checkpointOf(FIRST_NORM));
-    const { n_embd: C } = bench.checkpoint.config;
-    const sites = sitesOf(bench.checkpoint.config).length;
+    const { C } = bench.checkpoint.model.dims;
+    const sites = sitesOf(bench.checkpoint).length;
     const T = 9;
     const plan = planOf(bench.checkpoint, FIRST_NORM);
     const counts = async (mode: Mode): Promise<{ ops: number; norms: number; bytes: number }> => {
@@ -143,7 +144,7 @@ describe('fusion', () => {
     const folded = await counts({ ...mode, fusion: { ...NO_FUSION, fold: true } });
     expect([folded.ops, folded.norms]).toEqual([plain.ops, sites]);
     // The folded copies are f32 where the matrices are f16: qkv, fc and head, and the head's own bias.
-    const { n_layer: L, vocab_size: V } = bench.checkpoint.config;
+    const { L, V } = bench.checkpoint.model.dims;
     expect(folded.bytes - plain.bytes).toBe((L * 7 * C + V) * C * 2 + 4 * V);
     const both = await counts({ ...mode, fusion: { ...NO_FUSION, fold: true, prologue: true } });
     expect(both.bytes).toBe(folded.bytes - sites * (2 * T * C + 2 * C) * 4);
@@ -193,7 +194,7 @@ describe('fusion', () => {
         ...mode,
         fusion: { ...NO_FUSION, fold: true, prologue: true },
       });
-      const { n_layer: L, n_embd: C, vocab_size: V } = bench.checkpoint.config;
+      const { L, C, V } = bench.checkpoint.model.dims;
       const folded = 4 * (L * 7 * C + V) * (C + 1);
       expect(gpu.memory().peakBytesByPurpose.weights - weightsBefore).toBe(folded);
     }

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GpuClock } from '../../src/gpu/clock.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { gather, gatherWorkgroups } from '../../src/kernel/embed.ts';
+import { gateKernel } from '../../src/kernel/gate.ts';
 import { matmulKernel } from '../../src/kernel/matmul.ts';
 import { at, exactInHalf, furthest, normal, uploadMatrix } from './matrix.ts';
 import { compilerOf, dispatch, openGpu, readFloats, runUniform } from './support.ts';
@@ -17,8 +18,8 @@ afterAll(() => {
 });
 
 describe('embed', () => {
-  it.each(['f16', 'f32'] as const)(
-    'gathers, scales and adds learned positions after the cached ones, %s',
+  it.each(['f16', 'bf16', 'f32'] as const)(
+    'gathers, scales, adds learned positions after the cached ones and types, %s',
     async (dtype) => {
       const [T, C, V, past] = [5, 7, 11, 3];
       const table = exactInHalf(V * C, 5);
@@ -29,21 +30,52 @@ describe('embed', () => {
       using w = uploadMatrix(gpu, table, [V, C], dtype);
       using wpe = gpu.upload('wpe', 'weights', positions);
       using scale = gpu.upload('scale', 'weights', Float32Array.of(1.5));
+      const kinds = normal(2 * C, 7);
+      const typed = [1, 0, 0, 1, 1];
+      using types = gpu.upload('types', 'activations', Uint32Array.from([0, 0, 0, ...typed]));
+      using wtt = gpu.upload('wtt', 'weights', kinds);
       using y = gpu.buffer('y', 'activations', T * C * 4);
-      await dispatch(gpu, gather(C, dtype, true), { tokens, w, wpe, scale, y, run }, gatherWorkgroups(C, T));
+      await dispatch(
+        gpu,
+        gather({ C, dtype, isLearned: true, isTyped: true }),
+        { tokens, w, wpe, scale, types, wtt, y, run },
+        gatherWorkgroups(C, T),
+      );
       const want = Float64Array.from({ length: T * C }, (_, i) => {
         const [t, c] = [Math.floor(i / C), i % C];
-        return 1.5 * at(table, at(ids, t) * C + c) + at(positions, (past + t) * C + c);
+        return (
+          1.5 * at(table, at(ids, t) * C + c) +
+          at(positions, (past + t) * C + c) +
+          at(kinds, at(typed, t) * C + c)
+        );
       });
       expect(furthest(await readFloats(gpu, y, T * C), want)).toBeLessThan(1e-6);
     },
   );
 });
 
+describe('gate', () => {
+  it('is silu(a) · b, finite far out', async () => {
+    const [T, F] = [3, 70];
+    const values = normal(T * 2 * F, 9);
+    values.set([-1e30, -100, -1e-3, 0, 1e30]);
+    using run = runUniform(gpu, T);
+    using x = gpu.upload('x', 'activations', values);
+    using y = gpu.buffer('y', 'activations', T * F * 4);
+    const { spec, workgroups } = gateKernel(F);
+    await dispatch(gpu, spec, { x, y, run }, workgroups(T));
+    const want = Float64Array.from({ length: T * F }, (_, i) => {
+      const at0 = Math.floor(i / F) * 2 * F + (i % F);
+      return (at(values, at0) / (1 + Math.exp(-at(values, at0)))) * at(values, at0 + F);
+    });
+    expect(furthest(await readFloats(gpu, y, T * F), want)).toBeLessThan(1e-6);
+  });
+});
+
 describe('the ground', () => {
   it('compiles a kernel once, also when asked for twice at once', async () => {
     const compiler = compilerOf(gpu);
-    const spec = gather(30, 'f32', false);
+    const spec = gather({ C: 30, dtype: 'f32', isLearned: false });
     const before = compiler.compiled;
     const [one, two] = await Promise.all([compiler.kernel(spec), compiler.kernel(spec)]);
     expect(one).toBe(two);
@@ -60,7 +92,7 @@ describe('the ground', () => {
   });
 
   it('says which buffer a kernel was not given', async () => {
-    const kernel = await compilerOf(gpu).kernel(gather(30, 'f32', false));
+    const kernel = await compilerOf(gpu).kernel(gather({ C: 30, dtype: 'f32', isLearned: false }));
     expect(() => compilerOf(gpu).bind(kernel, {})).toThrow(/no buffer given for "w"/);
   });
 

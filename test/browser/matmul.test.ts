@@ -2,8 +2,16 @@
 // norm in front of it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Gpu } from '../../src/gpu/device.ts';
-import { fits, MATMUL_IDS, MATMULS, matmulKernel, sharedBytes } from '../../src/kernel/matmul.ts';
-import type { MatmulId, MatmulShape, Prologue } from '../../src/kernel/matmul.ts';
+import {
+  ACTIVATIONS,
+  fits,
+  MATMUL_IDS,
+  MATMULS,
+  matmulKernel,
+  sharedBytes,
+} from '../../src/kernel/matmul.ts';
+import type { Activation, MatmulId, MatmulShape, MatrixDtype, Prologue } from '../../src/kernel/matmul.ts';
+import { erf } from '../../src/norm/reference.ts';
 import { NORM_IDS, normSpec, thetaLayout } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
 import { normParams, referenceForward } from '../cases/norm.ts';
@@ -25,6 +33,12 @@ afterAll(() => {
 
 const gelu = (v: number): number =>
   0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3)));
+
+const EXACT: Readonly<Record<Activation, (v: number) => number>> = {
+  'gelu-tanh': gelu,
+  'gelu-erf': (v) => 0.5 * v * (1 + erf(v / Math.SQRT2)),
+  'gelu-quick': (v) => v / (1 + Math.exp(-1.702 * v)),
+};
 
 type Operands = {
   readonly x: Float32Array;
@@ -62,7 +76,7 @@ async function product(
 }
 
 function reference(
-  { N, K, hasBias, isGelu, isAdded }: MatmulShape,
+  { N, K, hasBias, act, isAdded }: MatmulShape,
   T: number,
   x: ArrayLike<number>,
   { w, bias, before }: Operands,
@@ -71,7 +85,7 @@ function reference(
     const [t, n] = [Math.floor(i / N), i % N];
     let sum = hasBias ? at(bias, n) : 0;
     for (let k = 0; k < K; k++) sum += at(x, t * K + k) * at(w, n * K + k);
-    return (isGelu ? gelu(sum) : sum) + (isAdded ? at(before, i) : 0);
+    return (act ? EXACT[act](sum) : sum) + (isAdded ? at(before, i) : 0);
   });
 }
 
@@ -87,15 +101,16 @@ const SHAPES = [
 ] as const;
 const EPILOGUES = [
   { hasBias: false },
-  { hasBias: true, isGelu: true },
+  { hasBias: true, act: 'gelu-tanh' },
   { hasBias: true, isAdded: true },
   { hasBias: true },
 ] as const;
+const DTYPES: readonly MatrixDtype[] = ['f16', 'f32', 'bf16'];
 /** All epilogues on the third shape, one on each other; widths take turns: a compilation costs more than a product. */
 const CASES = SHAPES.flatMap((shape, i) =>
   EPILOGUES.flatMap((epilogue, e) =>
     i === 2 || e === i % EPILOGUES.length
-      ? [{ ...shape, epilogue, dtype: (i + e) % 2 ? ('f32' as const) : ('f16' as const) }]
+      ? [{ ...shape, epilogue, dtype: DTYPES[(i + e) % 3] ?? 'f32' }]
       : [],
   ),
 );
@@ -129,11 +144,47 @@ describe.each(MATMUL_IDS)('%s', (id) => {
   );
 
   it('keeps GELU finite far out', async () => {
-    const shape = { N: 3, K: 1, dtype: 'f32', isGelu: true } as const;
+    const shape = { N: 3, K: 1, dtype: 'f32', act: 'gelu-tanh' } as const;
     const far = { ...drawn(1, 3, 1), x: Float32Array.of(1e30), w: Float32Array.of(1, -1, 1e-30) };
     const got = await product(gpu, id, shape, 1, far);
     expect(Array.from(got)).toEqual([Math.fround(1e30), expect.closeTo(0), expect.closeTo(gelu(1), 6)]);
   });
+});
+
+describe.each(ACTIVATIONS)('%s', (act) => {
+  it('matches float64 and is finite far out', async () => {
+    const shape = { N: 1, K: 1, dtype: 'f32', act } as const;
+    const x = Float32Array.of(-1e30, -90, -5, -1, -1e-3, 0, 1e-3, 1, 5, 90, 1e30);
+    const operands = { ...drawn(x.length, 1, 1), x, w: Float32Array.of(1) };
+    const got = await product(gpu, 'plain', shape, x.length, operands);
+    expect(furthest(got, reference(shape, x.length, x, operands))).toBeLessThan(1e-6);
+  });
+});
+
+describe('rows of a matrix in several buffers', () => {
+  it.each(['plain', 'blocked', 'tiled 32x32', 'gemv 64'] as const)(
+    'write their part of y, %s',
+    async (id) => {
+      const [T, N, K] = [5, 70, 36];
+      const operands = drawn(T, N, K);
+      const want = reference({ N, K, dtype: 'f32', hasBias: true }, T, operands.x, operands);
+      using run = runUniform(gpu, T);
+      using x = gpu.upload('x', 'activations', operands.x);
+      using bias = gpu.upload('bias', 'weights', operands.bias);
+      using y = gpu.upload('y', 'activations', operands.before);
+      for (const [first, count] of [
+        [0, 33],
+        [33, 37],
+      ] as const) {
+        const rows = operands.w.slice(first * K, (first + count) * K);
+        using w = uploadMatrix(gpu, rows, [count, K], 'f32');
+        const shape = { N: count, K, dtype: 'f32', hasBias: true, part: { first, of: N } } as const;
+        const { spec, workgroups } = matmulKernel(id, shape, gpu.machine);
+        await dispatch(gpu, spec, { x, x4: x, w, bias, y, run }, workgroups(T));
+      }
+      expect(furthest(await readFloats(gpu, y, T * N), want)).toBeLessThan(tolerance(K));
+    },
+  );
 });
 
 /** One kernel a way of reading x, and one a number of rows. */

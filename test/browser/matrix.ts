@@ -15,9 +15,12 @@ export const furthest = (got: Float32Array, want: Float64Array): number =>
     0,
   );
 
-/** Small multiples of 1/64 are exact in f16: both widths hold the same matrix. */
+/** Small multiples of 1/64 are exact in f16 and in bf16: every width holds the same matrix. */
 export const exactInHalf = (count: number, seed: number): Float32Array =>
   normal(count, seed).map((v) => Math.round(v * 16) / 64);
+
+const brainBits = (values: Float32Array): Uint16Array =>
+  Uint16Array.from(new Uint32Array(values.slice().buffer), (bits) => bits >>> 16);
 
 function halfBits(value: number): number {
   if (value === 0) return 0;
@@ -32,7 +35,8 @@ export function uploadMatrix(
   shape: readonly [number, number],
   dtype: MatrixDtype,
 ): GpuBuffer {
-  const data = dtype === 'f32' ? values : Uint16Array.from(values, halfBits);
+  const data =
+    dtype === 'f32' ? values : dtype === 'bf16' ? brainBits(values) : Uint16Array.from(values, halfBits);
   const bytes = new Uint8Array(data.buffer);
   return gpu.upload(
     'w',

@@ -1,6 +1,12 @@
 // Joining WGSL, and reading off it what the host must know: the parts of the compiler that need no GPU.
 import { describe, expect, test } from 'vitest';
-import { attentionVariant, causalAttention, rotate, rotaryTable } from '../../src/kernel/attention.ts';
+import {
+  attentionVariant,
+  attentionKernels,
+  rotate,
+  rotaryTable,
+  usualFrequencies,
+} from '../../src/kernel/attention.ts';
 import type { AttentionShape, AttentionVariant } from '../../src/kernel/attention.ts';
 import {
   bindingsOf,
@@ -29,7 +35,7 @@ const bindings = (spec: KernelSpec): string[] =>
 
 const NORM = ['0.0 read-only-storage x', '0.1 read-only-storage theta', '0.2 storage y', '0.3 uniform run'];
 const attend = (variant: AttentionVariant): KernelSpec => {
-  const [kernel] = causalAttention(variant, HEADS);
+  const [kernel] = attentionKernels(variant, HEADS);
   if (!kernel) throw new Error('no kernel');
   return kernel.spec;
 };
@@ -93,14 +99,16 @@ test.each<[string, KernelSpec, string[]]>([
   ]),
   [
     'gather',
-    gather(C, 'f16', false),
+    gather({ C, dtype: 'f16', isLearned: false }),
     [
       '0.0 read-only-storage tokens',
       '0.1 read-only-storage w',
       '0.2 read-only-storage wpe',
       '0.3 read-only-storage scale',
       '0.4 storage y',
-      '0.5 uniform run',
+      '0.5 read-only-storage types',
+      '0.6 read-only-storage wtt',
+      '0.7 uniform run',
     ],
   ],
   ...[tokenProbe, histogramProbe].map((probe): [string, KernelSpec, string[]] => [
@@ -161,7 +169,7 @@ test('a shader that does not exist is named', () => {
 });
 
 test('rotary angles: position 0 turns nothing, pair 0 turns by the position, the last by position / θ^(1−2/D)', () => {
-  const table = rotaryTable(3, 4, 10_000);
+  const table = rotaryTable(3, 4, usualFrequencies(4, 10_000));
   expect([...table.subarray(0, 4)]).toEqual([1, 0, 1, 0]);
   [Math.cos(2), Math.sin(2), Math.cos(0.02), Math.sin(0.02)].forEach((want, i) =>
     expect(table[8 + i]).toBe(Math.fround(want)),
@@ -186,7 +194,7 @@ describe('attention is planned for the machine', () => {
   });
 
   test.each([4, 8, 16, 32, 64, 80, 96, 112, 128])('flash fits heads of %d in 16 KiB', (D) => {
-    const [flash] = causalAttention('flash', shape(D));
+    const [flash] = attentionKernels('flash', shape(D));
     const { ROWS, KEYS } = flash?.spec.constants ?? {};
     const [rows, keys] = [Number(ROWS), Number(KEYS)];
     const floats = (rows + keys) * (D + 4) + keys * rows + rows * 8 + rows;
@@ -195,8 +203,8 @@ describe('attention is planned for the machine', () => {
   });
 
   test('a short cache takes one dispatch, a long one as many slices as it has and a join', () => {
-    expect(causalAttention('slices', shape(64, 256))).toHaveLength(1);
-    const [slices, join] = causalAttention('slices', shape(64, 100_000));
+    expect(attentionKernels('slices', shape(64, 256))).toHaveLength(1);
+    const [slices, join] = attentionKernels('slices', shape(64, 100_000));
     expect(slices?.workgroups(1, 30)).toEqual([1, 4, 1]);
     expect(join?.workgroups(1, 30)[0]).toBe(0);
     expect(slices?.workgroups(1, 99_999)[0]).toBeLessThanOrEqual(64);

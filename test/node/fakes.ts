@@ -145,6 +145,9 @@ export function fakeEngine(methods: Partial<Engine> = {}): Engine {
   return {
     environment: async () => ENVIRONMENT,
     model: async () => INFO,
+    survey: () => Promise.reject(new Error('no checkpoint')),
+    open: () => Promise.reject(new Error('no checkpoint')),
+    close: async () => undefined,
     load: async (weights) => loadedOf(weights),
     tokenize: async (_model, text) => Array.from(text, (char) => ({ id: char.length, text: char })),
     run: async (plan, tokens) => runOf(plan, tokens),

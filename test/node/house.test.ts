@@ -222,7 +222,7 @@ describe('shaders', () => {
   test('every library that is named exists, every library is named, and none needs another', () => {
     const named = new Set(SHADERS.flatMap(({ source }) => usedLibraries(source)));
     // Chosen in kernel/, by the weights' dtype and by K.
-    const hostNamed = ['weight_f16', 'weight_f16_quads', 'weight_f32', 'weight_f32_quads'];
+    const hostNamed = ['f16', 'bf16', 'f32'].flatMap((dtype) => [`weight_${dtype}`, `weight_${dtype}_quads`]);
     const libraries = SHADERS.filter(({ path }) => path.startsWith('lib/'));
     expect([...named, ...hostNamed].toSorted()).toEqual(libraries.map(({ name }) => name));
     expect(libraries.filter(({ source }) => usedLibraries(source).length)).toEqual([]);

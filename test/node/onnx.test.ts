@@ -7,9 +7,9 @@ import type { InferenceSession } from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
 import { floatToHalf, halfToFloat, parseSafetensors, toFloat32 } from '../../src/format/safetensors.ts';
 import { parseJson } from '../../src/model/catalog.ts';
-import { GptConfig, gptSites } from '../../src/model/families/gpt.ts';
+import { gptCheckpoint, GptConfig } from '../../src/model/families/gpt.ts';
 import type { Plan } from '../../src/model/plan.ts';
-import type { Checkpoint } from '../../src/model/weights.ts';
+import type { Checkpoint } from '../../src/model/model.ts';
 import { toleranceOf } from '../../src/onnx/judge.ts';
 import { OPSET, tapName, writeOnnx as writeFile } from '../../src/onnx/write.ts';
 import type { OnnxOptions } from '../../src/onnx/write.ts';
@@ -38,6 +38,7 @@ type Case = {
 
 function twin(norm: NormId): {
   checkpoint: Checkpoint;
+  config: GptConfig;
   cases: Case[];
   golden: ReturnType<typeof parseSafetensors>;
 } {
@@ -49,11 +50,11 @@ function twin(norm: NormId): {
     'golden.safetensors',
     readFileSync(fileUrl(`test/golden/${norm}/golden.safetensors`)),
   );
-  return { checkpoint: { config, norm, file }, cases, golden };
+  return { checkpoint: gptCheckpoint({ config, norm, file }), config, cases, golden };
 }
 
 function planFor(
-  { config, norm: base }: Checkpoint,
+  { model, norm: base }: Checkpoint,
   norm: NormId,
   defaults: Record<string, number> = {},
 ): Plan {
@@ -61,9 +62,7 @@ function planFor(
   const source = norm === base ? 'twin' : 'raw';
   return {
     weights: `fairy-tale-gpt/${base}`,
-    sites: Object.fromEntries(
-      gptSites(config).map(({ id }) => [id, { norm, source, alphaScale: 1, values }]),
-    ),
+    sites: Object.fromEntries(model.sites.map(({ id }) => [id, { norm, source, alphaScale: 1, values }])),
   };
 }
 
@@ -167,7 +166,7 @@ describe('a graph for one length', () => {
 describe('decoding', () => {
   it('gives the same logits a token at a time, from past keys and values', async () => {
     const { checkpoint, cases } = twin('dyt');
-    const { n_layer, n_head: H, n_embd: C } = checkpoint.config;
+    const { L: n_layer, H, C } = checkpoint.model.dims;
     const tokens = cases[0]?.tokens ?? [];
     const plan = planFor(checkpoint, 'dyt');
     const want = await logitsOf(writeOnnx(checkpoint, plan, { weights: 'f32' }, ABOUT), tokens);
@@ -198,7 +197,7 @@ describe('decoding', () => {
 });
 
 describe('the file', () => {
-  const { checkpoint } = twin('dyt');
+  const { checkpoint, config } = twin('dyt');
   const decode = (options: OnnxOptions, from = checkpoint) =>
     onnxProto.onnx.ModelProto.decode(writeOnnx(from, planFor(from, 'dyt'), options, ABOUT));
 
@@ -242,11 +241,11 @@ describe('the file', () => {
 
   it('stores a tied table once', async () => {
     const tensors = new Map([...checkpoint.file.tensors].filter(([name]) => name !== 'lm_head.weight'));
-    const tied: Checkpoint = {
-      ...checkpoint,
-      config: { ...checkpoint.config, tie_word_embeddings: true },
+    const tied = gptCheckpoint({
+      config: { ...config, tie_word_embeddings: true },
+      norm: checkpoint.norm,
       file: { ...checkpoint.file, tensors },
-    };
+    });
     const table = checkpoint.file.tensors.get('wte.weight');
     if (!table) throw new Error('no table');
     const untied: Checkpoint = {

@@ -5,7 +5,7 @@ import { halfToFloat, parseSafetensors, toFloat32 } from '../../src/format/safet
 import type { Tensor, TensorFile } from '../../src/format/safetensors.ts';
 import { parseJson } from '../../src/model/catalog.ts';
 import { GptConfig } from '../../src/model/families/gpt.ts';
-import { checkTensors } from '../../src/model/weights.ts';
+import { checkTensors } from '../../src/model/families/gpt.ts';
 import { Problem } from '../../src/problem.ts';
 import { INFO, MODEL_FOLDER, readBytes, readText } from './fakes.ts';
 

@@ -1,8 +1,13 @@
 // GPT: pre-norm decoder blocks with a fused qkv, causal attention, a GELU-tanh MLP and biases; positions learned
 // (GPT-2) or rotary; head tied to the embedding or its own. Matrices are out × in.
 import * as v from 'valibot';
-import type { Site } from '../plan.ts';
+import type { TensorFile } from '../../format/safetensors.ts';
+import { normSpec } from '../../norm/registry.ts';
+import type { NormId } from '../../norm/registry.ts';
+import { Problem } from '../../problem.ts';
 import type { Composer } from '../compose.ts';
+import type { Checkpoint } from '../model.ts';
+import type { Site } from '../plan.ts';
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1_000_000));
 
@@ -64,7 +69,9 @@ export function gptTensors(config: GptConfig): Record<string, readonly number[]>
 
 /** The forward as a list of operations: tokens[T] → logits[T, V]. */
 export function composeGpt(config: GptConfig, build: Composer): void {
-  const { n_embd: C, vocab_size: V } = config;
+  const { n_embd: C, n_head: H, vocab_size: V, position_embedding, rope_theta: theta } = config;
+  const heads = { H, G: H, D: C / H, isCausal: true };
+  const rope = position_embedding === 'rope' ? { rope: { type: 'default', theta } as const } : {};
   build.embed('embed', {
     table: 'wte.weight',
     ...(config.position_embedding === 'learned' ? { positions: 'wpe.weight' } : {}),
@@ -76,7 +83,7 @@ export function composeGpt(config: GptConfig, build: Composer): void {
     build.block = layer;
     build.norm(`${h}.ln_1`, { from: 'x', to: 'normed' });
     build.linear(`${h}.attn.c_attn`, { from: 'normed', K: C, to: 'qkv', N: 3 * C, hasBias: true });
-    build.attention(`${h}.attn`, { layer, from: 'qkv', to: 'heads' });
+    build.attention(`${h}.attn`, { layer, from: 'qkv', to: 'heads', ...heads, ...rope });
     build.linear(`${h}.attn.c_proj`, { from: 'heads', K: C, to: 'x', N: C, hasBias: true, isAdded: true });
     build.norm(`${h}.ln_2`, { from: 'x', to: 'normed' });
     build.linear(`${h}.mlp.c_fc`, {
@@ -85,7 +92,7 @@ export function composeGpt(config: GptConfig, build: Composer): void {
       to: 'hidden',
       N: MLP_WIDTH * C,
       hasBias: true,
-      isGelu: true,
+      act: 'gelu-tanh',
     });
     build.linear(`${h}.mlp.c_proj`, {
       from: 'hidden',
@@ -100,4 +107,52 @@ export function composeGpt(config: GptConfig, build: Composer): void {
   build.norm('ln_f', { from: 'x', to: 'normed' });
   const head = config.tie_word_embeddings ? 'wte' : 'lm_head';
   build.linear(head, { from: 'normed', K: C, to: 'logits', N: V });
+}
+
+const HINT = 'This file does not hold the model its configuration describes: fetch both again.';
+
+/** What a twin's folder holds. */
+export type GptFile = { readonly config: GptConfig; readonly norm: NormId; readonly file: TensorFile };
+
+/** Throws Problem `bad-file`, naming file and tensor, unless every tensor is there with its shape and a float dtype. */
+export function checkTensors({ config, norm, file }: GptFile): void {
+  const bad = (name: string, reason: string): Problem =>
+    new Problem('bad-file', `Cannot use tensor "${name}" of "${file.file}": ${reason}`, HINT);
+  const expect = (name: string, shape: readonly number[]): void => {
+    const tensor = file.tensors.get(name);
+    if (!tensor) throw bad(name, 'it is missing');
+    if (tensor.shape.join() !== shape.join()) {
+      throw bad(name, `its shape is [${tensor.shape.join(', ')}] and [${shape.join(', ')}] is expected`);
+    }
+    const allowed = shape.length === 2 ? ['F16', 'F32'] : ['F32'];
+    if (!allowed.includes(tensor.dtype))
+      throw bad(name, `its dtype is ${tensor.dtype} and ${allowed.join(' or ')} is expected`);
+  };
+  for (const [name, shape] of Object.entries(gptTensors(config))) expect(name, shape);
+  for (const site of gptSites(config))
+    for (const { tensor, size, isOptional } of Object.values(normSpec(norm).params)) {
+      if (tensor === null || (isOptional && !file.tensors.has(`${site.id}.${tensor}`))) continue;
+      expect(`${site.id}.${tensor}`, [size === 'C' ? config.n_embd : size]);
+    }
+}
+
+/** A twin as a model that can run. */
+export function gptCheckpoint({ config, norm, file }: GptFile): Checkpoint {
+  const { n_ctx: T, n_embd: C, n_head: H, vocab_size: V, n_layer: L, norm_eps: eps } = config;
+  return {
+    model: {
+      family: config.model_type,
+      dims: { T, C, H, G: H, D: C / H, F: MLP_WIDTH * C, V, L },
+      norm: { eps },
+      sites: gptSites(config),
+      isCausal: true,
+      output: 'next',
+      image: null,
+      compose: (build) => composeGpt(config, build),
+    },
+    context: T,
+    vocabSize: V,
+    norm,
+    file,
+  };
 }

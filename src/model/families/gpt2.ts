@@ -2,6 +2,7 @@
 // Conv1D's, in × out. Head tied to the embedding or its own.
 import * as v from 'valibot';
 import { asHead, count, defineFamily, epsilon, gelu, layers, LIMITS, merge, only } from '../family.ts';
+import type { Composer } from '../compose.ts';
 import type { FamilySite, TensorSpec } from '../family.ts';
 
 export const Gpt2Config = v.pipe(
@@ -56,6 +57,33 @@ export function gpt2Tensors(config: Gpt2Config): Record<string, TensorSpec> {
   ]);
 }
 
+function compose(config: Gpt2Config, build: Composer): void {
+  const { n_embd: C, n_head: H, vocab_size: V, activation_function: act, tie_word_embeddings } = config;
+  const F = gpt2Hidden(config);
+  const D = C / H;
+  const isTransposed = true;
+  build.embed('embed', { table: 'wte.weight', positions: 'wpe.weight', to: 'x' });
+  for (const layer of layers(config.n_layer)) {
+    const h = `h.${layer}`;
+    const scale =
+      (config.scale_attn_weights ? 1 / Math.sqrt(D) : 1) /
+      (config.scale_attn_by_inverse_layer_idx ? layer + 1 : 1);
+    const linear = (name: string, from: string, K: number, to: string, N: number, more = {}): void =>
+      build.linear(`${h}.${name}`, { from, K, to, N, hasBias: true, isTransposed, ...more });
+    build.block = layer;
+    build.norm(`${h}.ln_1`, { from: 'x', to: 'normed' });
+    linear('attn.c_attn', 'normed', C, 'qkv', 3 * C);
+    build.attention(`${h}.attn`, { layer, from: 'qkv', to: 'heads', H, G: H, D, isCausal: true, scale });
+    linear('attn.c_proj', 'heads', C, 'x', C, { isAdded: true });
+    build.norm(`${h}.ln_2`, { from: 'x', to: 'normed' });
+    linear('mlp.c_fc', 'normed', C, 'hidden', F, { act });
+    linear('mlp.c_proj', 'hidden', F, 'x', C, { isAdded: true });
+  }
+  build.block = null;
+  build.norm('ln_f', { from: 'x', to: 'normed' });
+  build.linear(tie_word_embeddings ? 'wte' : 'lm_head', { from: 'normed', K: C, to: 'logits', N: V });
+}
+
 export const GPT2 = defineFamily({
   modelTypes: ['gpt2'],
   telltale: ['n_layer', 'n_head', 'n_embd', 'n_positions'],
@@ -77,4 +105,6 @@ export const GPT2 = defineFamily({
   ignored: () => [/^h\.\d+\.attn\.(masked_)?bias$/], // causal masks of older versions
   isCausal: true,
   isGated: false,
+  output: () => 'next',
+  compose,
 });

@@ -2,8 +2,9 @@
 // in biases and in sliding windows, which the configuration says.
 import * as v from 'valibot';
 import { asHead, count, defineFamily, epsilon, layers, LIMITS, linear, merge, only } from '../family.ts';
+import type { Composer } from '../compose.ts';
 import type { FamilySite, TensorSpec } from '../family.ts';
-import { RopeFields, ropeOf } from './rope.ts';
+import { RopeFields, ropeOf } from '../rope.ts';
 
 const Raw = v.object({
   model_type: v.optional(v.picklist(['llama', 'mistral', 'qwen2']), 'llama'),
@@ -116,6 +117,43 @@ export function llamaTensors(config: LlamaConfig): Record<string, TensorSpec> {
   ]);
 }
 
+function compose(config: LlamaConfig, build: Composer): void {
+  const { C, H, G, D, F, V, L, rope, isTied } = config;
+  /** One product of several Linears that read the same. */
+  const stacked = (name: string, parts: readonly string[], N: number, to: string, hasBias: boolean): void =>
+    build.linear(name, {
+      from: 'normed',
+      K: C,
+      to,
+      N,
+      hasBias,
+      weights: parts.map((part) => `${name}.${part}.weight`),
+      biases: parts.map((part) => `${name}.${part}.bias`),
+    });
+  build.embed('embed_tokens', { table: 'embed_tokens.weight', to: 'x' });
+  for (const layer of layers(L)) {
+    const h = `layers.${layer}`;
+    build.block = layer;
+    build.norm(`${h}.input_layernorm`, { from: 'x', to: 'normed' });
+    stacked(`${h}.self_attn`, ['q_proj', 'k_proj', 'v_proj'], (H + 2 * G) * D, 'qkv', config.hasQkvBias);
+    build.attention(`${h}.self_attn`, { layer, from: 'qkv', to: 'heads', H, G, D, isCausal: true, rope });
+    const out = { from: 'heads', K: H * D, to: 'x', N: C, hasBias: config.hasOutBias, isAdded: true };
+    build.linear(`${h}.self_attn.o_proj`, out);
+    build.norm(`${h}.post_attention_layernorm`, { from: 'x', to: 'normed' });
+    stacked(`${h}.mlp`, ['gate_proj', 'up_proj'], 2 * F, 'both', config.hasMlpBias);
+    build.gate(`${h}.mlp.gate`, { from: 'both', to: 'hidden', F });
+    const down = { from: 'hidden', K: F, to: 'x', N: C, hasBias: config.hasMlpBias, isAdded: true };
+    build.linear(`${h}.mlp.down_proj`, down);
+  }
+  build.block = null;
+  build.norm('norm', { from: 'x', to: 'normed' });
+  build.linear(isTied ? 'embed_tokens' : 'lm_head', { from: 'normed', K: C, to: 'logits', N: V });
+}
+
+/** Up to the shortest window, where every token sees all, and before a scaling that changes with the length. */
+const contextOf = ({ T, windows, rope }: LlamaConfig): number =>
+  Math.min(T, ...windows.map((span) => span ?? T), rope.type === 'dynamic' ? rope.original : T);
+
 export const LLAMA = defineFamily({
   modelTypes: ['llama', 'mistral', 'qwen2'],
   telltale: ['hidden_size', 'intermediate_size', 'num_attention_heads', 'rms_norm_eps'],
@@ -128,4 +166,7 @@ export const LLAMA = defineFamily({
   ignored: () => [/^layers\.\d+\.self_attn\.rotary_emb\.inv_freq$/],
   isCausal: true,
   isGated: true,
+  output: () => 'next',
+  context: contextOf,
+  compose,
 });

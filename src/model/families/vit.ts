@@ -1,7 +1,9 @@
 // ViT: pre-norm encoder over an image's patches and a class token, GELU, classifier.
 import * as v from 'valibot';
 import { asHead, count, defineFamily, epsilon, gelu, layers, LIMITS, linear, merge } from '../family.ts';
+import type { Composer } from '../compose.ts';
 import type { FamilySite, TensorSpec } from '../family.ts';
+import type { PatchShape } from '../../kernel/embed.ts';
 
 const pixels = count(2 ** 14);
 /** One number, or height and width. */
@@ -76,6 +78,55 @@ export function vitTensors(config: VitConfig): Record<string, TensorSpec> {
   ]);
 }
 
+const imageOf = ({
+  num_channels: channels,
+  image_size: image,
+  patch_size: patch,
+}: VitConfig): PatchShape => ({
+  channels,
+  image,
+  patch,
+});
+
+function compose(config: VitConfig, build: Composer): void {
+  const { hidden_size: C, num_attention_heads: H, intermediate_size: F, hidden_act: act, classes } = config;
+  const hasBias = true;
+  build.image('embeddings', {
+    ...imageOf(config),
+    projection: 'embeddings.patch_embeddings.projection',
+    classToken: 'embeddings.cls_token',
+    positions: 'embeddings.position_embeddings',
+    C,
+    to: 'x',
+  });
+  for (const layer of layers(config.num_hidden_layers)) {
+    const h = `encoder.layer.${layer}`;
+    const qkv = ['query', 'key', 'value'].map((part) => `${h}.attention.attention.${part}`);
+    build.block = layer;
+    build.norm(`${h}.layernorm_before`, { from: 'x', to: 'normed' });
+    build.linear(`${h}.attention.attention`, {
+      from: 'normed',
+      K: C,
+      to: 'qkv',
+      N: 3 * C,
+      hasBias: config.qkv_bias,
+      weights: qkv.map((name) => `${name}.weight`),
+      biases: qkv.map((name) => `${name}.bias`),
+    });
+    const heads = { H, G: H, D: C / H, isCausal: false };
+    build.attention(`${h}.attention`, { layer, from: 'qkv', to: 'heads', ...heads });
+    const out = `${h}.attention.output.dense`;
+    build.linear(out, { from: 'heads', K: C, to: 'x', N: C, hasBias, isAdded: true });
+    build.norm(`${h}.layernorm_after`, { from: 'x', to: 'normed' });
+    build.linear(`${h}.intermediate.dense`, { from: 'normed', K: C, to: 'hidden', N: F, hasBias, act });
+    build.linear(`${h}.output.dense`, { from: 'hidden', K: F, to: 'x', N: C, hasBias, isAdded: true });
+  }
+  build.block = null;
+  build.norm('layernorm', { from: 'x', to: classes === null ? 'logits' : 'normed', isKept: true });
+  if (classes !== null)
+    build.linear('classifier', { from: 'normed', K: C, to: 'logits', N: classes, hasBias });
+}
+
 export const VIT = defineFamily({
   modelTypes: ['vit'],
   telltale: ['hidden_size', 'image_size', 'patch_size', 'num_attention_heads'],
@@ -92,6 +143,11 @@ export const VIT = defineFamily({
     V: config.classes ?? config.hidden_size,
     L: config.num_hidden_layers,
   }),
+  output: ({ classes }) => (classes === null ? 'embedding' : 'classes'),
+  image: imageOf,
+  labels: ({ classes, id2label }) =>
+    Array.from({ length: classes ?? 0 }, (_, id) => String(id2label?.[id] ?? id).slice(0, 200)),
+  compose,
   sites: vitSites,
   tensors: vitTensors,
   ignored: ({ classes }) => [

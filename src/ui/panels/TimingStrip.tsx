@@ -16,6 +16,7 @@ const KIND_WORDS: Record<OpKind, string> = {
   norm: 'norms',
   matmul: 'matmuls',
   attention: 'attention',
+  gate: 'gates',
   probe: 'probes',
   sample: 'sampling',
 };

@@ -1,6 +1,8 @@
 // Rotary positions as configurations state them, in both their forms: rope_theta with rope_scaling, and (from
 // transformers 5) rope_parameters.
 import * as v from 'valibot';
+import { usualFrequencies } from '../kernel/attention.ts';
+import type { Frequencies } from '../kernel/attention.ts';
 
 /** The supported scalings; longrope, mrope and a rotation of only some channels are refused by name. */
 export const ROPE_TYPES = ['default', 'linear', 'dynamic', 'llama3', 'yarn'] as const;
@@ -89,4 +91,45 @@ export function ropeOf(fields: RopeFields, theta: number, context: number): Rope
     attentionFactor: attentionFactor(fields, scale),
     isTruncated: fields.truncate ?? true,
   };
+}
+
+/**
+ * How far each pair of a head's D channels turns a position, as modeling_rope_utils of the transformers library has it.
+ * `dynamic` changes with the length only beyond `original`, where the context of such a model ends here.
+ */
+export function frequenciesOf(rope: Rope, D: number): Frequencies {
+  const unscaled = usualFrequencies(D, rope.theta);
+  const usual = Array.from(unscaled.perPosition);
+  switch (rope.type) {
+    case 'default':
+    case 'dynamic':
+      return unscaled;
+    case 'linear':
+      return { ...unscaled, perPosition: usual.map((f) => f / rope.factor) };
+    case 'llama3': {
+      const { low, high, original } = rope;
+      const scaled = usual.map((f) => {
+        const wavelength = (2 * Math.PI) / f;
+        if (wavelength < original / high) return f;
+        if (wavelength > original / low) return f / rope.factor;
+        const smooth = (original / wavelength - low) / (high - low);
+        return ((1 - smooth) * f) / rope.factor + smooth * f;
+      });
+      return { ...unscaled, perPosition: scaled };
+    }
+    case 'yarn': {
+      // The channel whose wave goes round `turns` times in the original context.
+      const channel = (turns: number): number =>
+        (D * Math.log(rope.original / (turns * 2 * Math.PI))) / (2 * Math.log(rope.theta));
+      const [from, to] = [channel(rope.betaFast), channel(rope.betaSlow)];
+      const low = Math.max(rope.isTruncated ? Math.floor(from) : from, 0);
+      const end = Math.min(rope.isTruncated ? Math.ceil(to) : to, D - 1);
+      const high = low === end ? end + 0.001 : end;
+      const scaled = usual.map((f, i) => {
+        const ramp = Math.min(1, Math.max(0, (i - low) / (high - low)));
+        return (f / rope.factor) * ramp + f * (1 - ramp);
+      });
+      return { perPosition: scaled, factor: rope.attentionFactor };
+    }
+  }
 }

@@ -1,0 +1,142 @@
+// Checkpoints that a person brings: from files or from the Hub to something the library holds like a twin.
+import { FileCache, keepIn } from '../format/cache.ts';
+import { hubFiles, parseHubAddress } from '../format/hub.ts';
+import { droppedFiles, readSmall } from '../format/source.ts';
+import type { Source } from '../format/source.ts';
+import { openTensors } from '../format/tensors.ts';
+import { IdCodec, Tokenizer } from '../format/tokenizer.ts';
+import type { TextCodec } from '../format/tokenizer.ts';
+import { sha256 } from '../format/fetch.ts';
+import { weightsId } from '../model/catalog.ts';
+import type { ModelInfo } from '../model/catalog.ts';
+import {
+  bindTensors,
+  checkVocabulary,
+  CONFIG_LIMIT_BYTES,
+  estimateGpuBytes,
+  readConfig,
+} from '../model/hf.ts';
+import { contextOf, OpenedCheckpoint } from '../model/opened.ts';
+import { Problem, problemData } from '../problem.ts';
+import type { ProblemData } from '../problem.ts';
+import type { Survey, Opened, OpenWhat } from './api.ts';
+import type { Library } from './library.ts';
+
+const CONFIG = 'config.json';
+const TOKENIZER = 'tokenizer.json';
+const TOKENIZER_LIMIT_BYTES = 128 * 2 ** 20;
+
+async function sourceOf(
+  what: OpenWhat,
+  onNotice: (notice: Problem) => void,
+  signal?: AbortSignal,
+): Promise<Source> {
+  if ('files' in what) return droppedFiles(what.files);
+  const address = parseHubAddress(what.hub);
+  if (!address) {
+    throw new Problem(
+      'usage',
+      `Cannot open "${what.hub.slice(0, 200)}": it is no address of the Hugging Face Hub`,
+      'Write owner/name, or owner/name@revision.',
+    );
+  }
+  return keepIn(await FileCache.open(), await hubFiles(address, signal), onNotice);
+}
+
+/** A checkpoint of which only configuration and headers were read. */
+export type Found = {
+  readonly survey: Survey;
+  readonly checkpoint: OpenedCheckpoint;
+  readonly source: Source;
+  readonly labels: readonly string[];
+};
+
+/** `mostBytes`: what one buffer holds. Throws a Problem that names file, tensor and reason. */
+export async function find(
+  what: OpenWhat,
+  mostBytes: number,
+  onNotice: (notice: Problem) => void,
+  signal?: AbortSignal,
+): Promise<Found> {
+  const source = await sourceOf(what, onNotice, signal);
+  const config = await readSmall(source, CONFIG, CONFIG_LIMIT_BYTES, signal);
+  const blueprint = readConfig(CONFIG, config);
+  const context = contextOf(blueprint, mostBytes);
+  const index = await openTensors(source, signal);
+  const bound = bindTensors(blueprint, index);
+  const checkpoint = new OpenedCheckpoint(source, index, bound, context, config);
+  const { family, output, image, dims } = blueprint;
+  const counted = [...bound.tensors.values(), ...bound.sites.flatMap(({ tensors }) => [...tensors.values()])];
+  const files = await source.list(signal);
+  return {
+    source,
+    checkpoint,
+    labels: blueprint.labels,
+    survey: {
+      label: source.label,
+      family,
+      output,
+      image,
+      dims,
+      context,
+      vocabSize: checkpoint.vocabSize,
+      sites: bound.sites.map(({ site, norm }) => ({ ...site, norm })),
+      parameterCount: counted.reduce((sum, { shape }) => sum + shape.reduce((n, size) => n * size, 1), 0),
+      fileBytes: [...index.files.values()].reduce((sum, bytes) => sum + bytes, 0),
+      hasTokenizer: !image && (files?.some(({ path }) => path === TOKENIZER) ?? false),
+      estimate: estimateGpuBytes(blueprint, context, bound),
+    },
+  };
+}
+
+/** The tokenizer beside the weights; ids as words where there is none. */
+async function tokenizerOf(
+  { survey, checkpoint, source, labels }: Found,
+  signal?: AbortSignal,
+): Promise<{ readonly tokenizer: TextCodec; readonly file: ModelInfo['tokenizer'] }> {
+  const json = survey.hasTokenizer
+    ? await readSmall(source, TOKENIZER, TOKENIZER_LIMIT_BYTES, signal)
+    : new Uint8Array();
+  const file = { path: TOKENIZER, sizeBytes: json.byteLength, sha256: sha256(json) };
+  if (!survey.hasTokenizer) return { tokenizer: new IdCodec(labels), file };
+  const tokenizer = new Tokenizer(TOKENIZER, new TextDecoder().decode(json), true);
+  checkVocabulary(TOKENIZER, tokenizer.largestId, checkpoint.vocabSize);
+  return { tokenizer, file };
+}
+
+/**
+ * A checkpoint in the library. `put` reads its tensors, to a device where there is one, and is told under what weights id
+ * when all went well; only then is anything known of it.
+ */
+export async function openInto(
+  library: Library,
+  what: OpenWhat,
+  mostBytes: number,
+  put: (checkpoint: OpenedCheckpoint) => Promise<(weights: string) => Promise<void>>,
+  signal?: AbortSignal,
+): Promise<Opened> {
+  let notice: ProblemData | null = null;
+  const found = await find(what, mostBytes, (problem) => (notice = problemData(problem)), signal);
+  const { survey, checkpoint } = found;
+  const { tokenizer, file } = await tokenizerOf(found, signal);
+  const keep = await put(checkpoint);
+  const { label, family, parameterCount, fileBytes } = survey;
+  const { norm, sha256: digest } = checkpoint;
+  const isHub = 'hub' in what;
+  const id = isHub ? `hub:${label}` : `disk:${digest.slice(0, 16)}`;
+  const weights = weightsId(id, norm);
+  const stored = { path: 'model.safetensors', sizeBytes: fileBytes, sha256: digest };
+  const info: ModelInfo = {
+    schema: 'normscope/model/1',
+    id,
+    name: isHub ? label : `${family} from this disk`,
+    license: '',
+    description: `A ${family} model from ${label}.`,
+    parameterCount,
+    tokenizer: file,
+    twins: { [norm]: { config: CONFIG, weights: stored, heldOutLoss: Number.NaN } },
+  };
+  library.add(weights, checkpoint, { info, tokenizer });
+  await keep(weights);
+  return { model: info, loaded: await library.load(weights), survey, notice };
+}

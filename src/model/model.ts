@@ -1,0 +1,56 @@
+// A model that can run: what it computes, and where its tensors are.
+import type { Dtype, Tensor, TensorFile } from '../format/safetensors.ts';
+import type { Progress } from '../format/source.ts';
+import type { PatchShape } from '../kernel/embed.ts';
+import type { NormId } from '../norm/registry.ts';
+import type { Composer } from './compose.ts';
+import type { Site } from './plan.ts';
+
+/** T context, C channels, H heads, G key-value heads, D channels a head, F hidden width of the MLP, V outputs, L layers. */
+export type Dims = Readonly<Record<'T' | 'C' | 'H' | 'G' | 'D' | 'F' | 'V' | 'L', number>>;
+
+/** What the logits are: of the next token, of a masked one, an embedding [T, C] of each token, or classes [1, V]. */
+export const OUTPUTS = ['next', 'masked', 'embedding', 'classes'] as const;
+export type Output = (typeof OUTPUTS)[number];
+
+/** A forward and the names in it. */
+export type Model = {
+  readonly family: string;
+  readonly dims: Dims;
+  readonly norm: { readonly eps: number };
+  /** In running order. */
+  readonly sites: readonly Site[];
+  /** A token sees itself and earlier ones only, and there is a key-value cache. */
+  readonly isCausal: boolean;
+  readonly output: Output;
+  /** Of the image it looks at; null where it reads tokens. */
+  readonly image: PatchShape | null;
+  /** Describes the forward: tokens[T] or pixels → logits[T, V]. */
+  compose(build: Composer): void;
+};
+
+/** A checked model: enough to put it on a device again after one was lost. */
+export type Checkpoint = {
+  readonly model: Model;
+  /** Most tokens at once. */
+  readonly context: number;
+  /** Words that there are embeddings for. */
+  readonly vocabSize: number;
+  /** The norm it was trained with. */
+  readonly norm: NormId;
+  /** Tensors on the CPU, by the family's names; those that `streamed` has are not among them. */
+  readonly file: TensorFile;
+  readonly streamed?: Streamed;
+};
+
+/** Tensors that are read when they are needed, one at a time, by the family's names. */
+export type Streamed = {
+  readonly dtypes: ReadonlyMap<string, Dtype>;
+  readonly shapes: ReadonlyMap<string, readonly number[]>;
+  read(options?: {
+    readonly onProgress?: ((progress: Progress) => void) | undefined;
+    readonly signal?: AbortSignal | undefined;
+  }): AsyncIterable<Tensor>;
+};
+
+export const sitesOf = ({ model }: Pick<Checkpoint, 'model'>): readonly Site[] => model.sites;
