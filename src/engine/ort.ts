@@ -17,6 +17,7 @@ import type { OnnxOptions } from '../onnx/write.ts';
 import { Problem } from '../problem.ts';
 import { checkTokens, drawTokens, inspection, isCausal, readLogits, reportSite } from './answer.ts';
 import type { Engine, Environment, Generation, Inspection, Run, SiteReport } from './api.ts';
+import { lensOf } from './depth.ts';
 import type { Library } from './library.ts';
 
 type Opened = { readonly session: OrtSession; readonly nodeCount: number };
@@ -119,6 +120,8 @@ export class OrtEngine implements Engine {
       inspection(checkpoint, plan, site, { in: tap(site, 'in'), out: tap(site, 'out') }),
     );
   }
+
+  lens: Engine['lens'] = (...asked) => lensOf(this, this.#library, ...asked);
 
   async generate(
     plan: Plan,

@@ -25,6 +25,7 @@ import type { Baseline } from '../onnx/baseline.ts';
 import { checkTokens, drawTokens, inspection, isCausal, readLogits, reportSite } from './answer.ts';
 import type { OurLogits } from './bench-baselines.ts';
 import { Session } from './device-session.ts';
+import { lensOf } from './depth.ts';
 import { tune } from './tuning.ts';
 import type { Library } from './library.ts';
 import { CONTEST_PHASES } from './api.ts';
@@ -137,6 +138,8 @@ export class WgslEngine implements Engine {
     const captured = await this.#capture(plan, checkpoint, tokens, signal, sites);
     return [...captured].map(([site, values]) => inspection(checkpoint, plan, site, values));
   };
+
+  lens: Engine['lens'] = (...asked) => lensOf(this, this.#library, ...asked);
 
   async generate(
     plan: Plan,
