@@ -78,7 +78,7 @@ describe('α of one site', () => {
     await page.getByRole('textbox', { name: 'Prompt' }).fill('the' + ' king'.repeat(40));
     await after(page, () => radio(page, 'DyT').check());
     const before = await share(page);
-    const slider = page.getByRole('slider', { name: 'Alpha of this site' });
+    const slider = page.getByRole('slider', { name: 'α of this site' });
     // From the hand to the figures in the document, layout included, by the browser's own clock.
     const followedMs = await slider.evaluate(async (element) => {
       if (!(element instanceof HTMLInputElement)) throw new Error('no slider');
