@@ -60,6 +60,7 @@ export class AnyEngine implements Engine {
   close: Engine['close'] = async (...args) => (await this.#engine()).close(...args);
   run: Engine['run'] = async (...args) => (await this.#engine()).run(...args);
   inspect: Engine['inspect'] = async (...args) => (await this.#engine()).inspect(...args);
+  lens: Engine['lens'] = async (...args) => (await this.#engine()).lens(...args);
   generate: Engine['generate'] = async (...args) => (await this.#engine()).generate(...args);
   measure: Engine['measure'] = async (...args) => (await this.#engine()).measure(...args);
   exportOnnx: Engine['exportOnnx'] = async (...args) => (await this.#engine()).exportOnnx(...args);

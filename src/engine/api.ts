@@ -186,6 +186,19 @@ export type Inspection = {
   readonly params: Params;
 };
 
+/** What one site would say: its input through the last norm and the head. */
+export type LensLayer = {
+  readonly site: string;
+  /** The most probable token. */
+  readonly id: number;
+  readonly text: string;
+  readonly probability: number;
+  /** Of the token that the last site says. */
+  readonly answerProbability: number;
+  /** 1 is the most probable. */
+  readonly answerRank: number;
+};
+
 type Abortable = { readonly signal?: AbortSignal };
 
 /** What runs our models. */
@@ -218,6 +231,13 @@ export interface ForwardEngine {
     sites: readonly string[],
     options?: Abortable,
   ): Promise<readonly Inspection[]>;
+  /** Logit lens of the token at `position`, first site first; empty for a model without a head for it. */
+  lens(
+    plan: Plan,
+    tokens: readonly number[],
+    position: number,
+    options?: Abortable,
+  ): Promise<readonly LensLayer[]>;
   /** Continues `tokens`; aborting keeps what was generated so far. */
   generate(
     plan: Plan,

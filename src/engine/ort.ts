@@ -29,6 +29,7 @@ import {
   rowsOf,
 } from './answer.ts';
 import type { Engine, Environment, ForwardEngine, Generation, Inspection, Run, SiteReport } from './api.ts';
+import { lensOf } from './depth.ts';
 import type { Library } from './library.ts';
 import { partingOf } from './parting.ts';
 import type { Parting, StreamOf } from './parting.ts';
@@ -178,6 +179,8 @@ export class OrtEngine implements ForwardEngine {
       inspection(checkpoint, plan, site, { in: tap(site, 'in'), out: tap(site, 'out') }),
     );
   }
+
+  lens: Engine['lens'] = (...asked) => lensOf(this, this.#library, ...asked);
 
   async generate(
     plan: Plan,

@@ -44,6 +44,8 @@ export class RemoteEngine implements Engine {
   run: Engine['run'] = (plan, tokens, options) => this.#call('run', [plan, tokens], options);
   inspect: Engine['inspect'] = (plan, tokens, sites, options) =>
     this.#call('inspect', [plan, tokens, sites], options);
+  lens: Engine['lens'] = (plan, tokens, position, options) =>
+    this.#call('lens', [plan, tokens, position], options);
   generate: Engine['generate'] = (plan, tokens, sampling, options) =>
     this.#call('generate', [plan, tokens, sampling], options);
   measure: Engine['measure'] = (plan, tokens, spec, options) =>

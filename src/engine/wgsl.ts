@@ -34,6 +34,7 @@ import {
 } from './answer.ts';
 import type { OurLogits } from './bench-baselines.ts';
 import { Session } from './device-session.ts';
+import { lensOf } from './depth.ts';
 import { forwardOn } from './forward.ts';
 import { generateOn } from './generate.ts';
 import { partingOf } from './parting.ts';
@@ -185,6 +186,8 @@ export class WgslEngine implements ForwardEngine {
     const captured = await this.#capture(plan, checkpoint, tokens, signal, sites);
     return [...captured].map(([site, values]) => inspection(checkpoint, plan, site, values));
   };
+
+  lens: Engine['lens'] = (...asked) => lensOf(this, this.#library, ...asked);
 
   async generate(
     plan: Plan,

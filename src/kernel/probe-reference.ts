@@ -20,7 +20,7 @@ export function measuredParams(id: NormId, params: Params, x: Float64Array, C: n
 
 const clampTo = (value: number, last: number): number => Math.min(last, Math.max(0, Math.floor(value)));
 
-/** Input x[T, C] and output y[T, C] of a site → what the probes report. NaN and Inf are counted and left out. */
+/** Input x[T, C] and output y[T, C] of a site, and its core if that is known → what the probes report. NaN and Inf are counted and left out. */
 export function referenceStats(
   id: NormId,
   params: Params,
@@ -28,25 +28,37 @@ export function referenceStats(
   y: Float32Array,
   C: number,
   eps: number,
+  core: Float64Array = normSpec(id).reference.core(Float64Array.from(x), C, params, eps),
 ): SiteStats {
   const T = x.length / C;
-  const { bend, core: coreOf } = normSpec(id).reference;
-  const core = coreOf(Float64Array.from(x), C, params, eps);
+  const { bend } = normSpec(id).reference;
   const tokens = Object.fromEntries(TOKEN_FIELDS.map((field) => [field, new Float32Array(T)])) as Record<
     TokenField,
     Float32Array
   >;
   const drive = new Uint32Array(DRIVE.bins + 2);
   for (let t = 0; t < T; t++) {
-    const all = Array.from({ length: C }, (_, c) => t * C + c);
-    const fine = all.filter((i) => Number.isFinite(x[i]));
-    const n = Math.max(1, fine.length);
-    const mean = fine.reduce((sum, i) => sum + (x[i] ?? 0), 0) / n;
-    const std = Math.sqrt(fine.reduce((sum, i) => sum + ((x[i] ?? 0) - mean) ** 2, 0) / n);
+    const [from, to] = [t * C, (t + 1) * C];
+    let [fine, sum] = [0, 0];
+    for (let i = from; i < to; i++) {
+      const v = x[i] ?? 0;
+      if (!Number.isFinite(v)) continue;
+      fine += 1;
+      sum += v;
+    }
+    const n = Math.max(1, fine);
+    const mean = sum / n;
+    let variance = 0;
+    for (let i = from; i < to; i++) {
+      const v = x[i] ?? 0;
+      if (Number.isFinite(v)) variance += (v - mean) ** 2 / n;
+    }
+    const std = Math.sqrt(variance);
     const share = { over1: 0, over2: 0, over3: 0, slope: 0, square: 0, fourth: 0 };
     let [min, max, coreAbsMax, driveAbsMax] = [Infinity, -Infinity, 0, 0];
-    for (const i of fine) {
+    for (let i = from; i < to; i++) {
       const v = x[i] ?? 0;
+      if (!Number.isFinite(v)) continue;
       const u = bend ? bend.drive(v, params) : v / Math.max(std, 1e-30);
       const a = Math.abs(u);
       const bin = clampTo(1 + (u / DRIVE.range + 1) * 0.5 * DRIVE.bins, DRIVE.bins + 1);
@@ -63,7 +75,13 @@ export function referenceStats(
       const out = Math.abs(core[i] ?? 0);
       if (Number.isFinite(out)) coreAbsMax = Math.max(coreAbsMax, out);
     }
-    const finiteOut = all.filter((i) => Number.isFinite(y[i]));
+    let [finiteOut, outSquare] = [0, 0];
+    for (let i = from; i < to; i++) {
+      const out = y[i] ?? 0;
+      if (!Number.isFinite(out)) continue;
+      finiteOut += 1;
+      outSquare += out ** 2 / C;
+    }
     const row: Record<TokenField, number> = {
       mean,
       std,
@@ -76,10 +94,10 @@ export function referenceStats(
       over2: share.over2,
       over3: share.over3,
       slope: share.slope,
-      outRms: Math.sqrt(finiteOut.reduce((sum, i) => sum + (y[i] ?? 0) ** 2, 0) / C),
+      outRms: Math.sqrt(outSquare),
       coreAbsMax,
       driveAbsMax,
-      nonfinite: all.length - fine.length + (all.length - finiteOut.length),
+      nonfinite: C - fine + (C - finiteOut),
     };
     for (const field of TOKEN_FIELDS) tokens[field][t] = row[field];
   }

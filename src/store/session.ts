@@ -186,6 +186,24 @@ export function createSession(store: Experiment, engine: Engine): Session {
     }
   }
 
+  /** Fetches the logit lens of the locked token, else the last, where the depth is looked at and it is not here. */
+  async function lens(): Promise<void> {
+    const { run: state, view, microscope } = store.getState();
+    const { result } = state;
+    if (!result || microscope.figure !== 'depth') return;
+    const token = Math.min(view.token ?? Infinity, result.tokens.length - 1);
+    if (state.lens?.of === result && state.lens.token === token) return;
+    setRun(store, { lens: { of: result, token, layers: [] } });
+    const ids = result.tokens.map(({ id }) => id);
+    try {
+      const layers = await engine.lens(result.plan, ids, token);
+      const now = store.getState().run.lens;
+      if (now?.of === result && now.token === token) setRun(store, { lens: { ...now, layers } });
+    } catch (thrown) {
+      setRun(store, { problem: problemData(thrown) });
+    }
+  }
+
   const run = (): Promise<void> =>
     instead(async (signal) => {
       const { config, plan, tokens } = await prepare(signal);
@@ -383,7 +401,16 @@ export function createSession(store: Experiment, engine: Engine): Session {
 
   return {
     start: async () => {
-      store.subscribe(({ config, view }, { config: before, view: viewBefore }) => {
+      store.subscribe((now, past) => {
+        const { config, view } = now;
+        const { config: before, view: viewBefore } = past;
+        const { figure } = now.microscope;
+        if (
+          figure !== past.microscope.figure ||
+          view.token !== viewBefore.token ||
+          now.run.result !== past.run.result
+        )
+          void lens();
         if (view.site !== null && view.site !== viewBefore.site) void look(view.site);
         if (RUN_FIELDS.some((field) => config[field] !== before[field])) void run();
         else if (config.prompt !== before.prompt) void tokenize(config.model, config.prompt);

@@ -2,7 +2,15 @@
 // No engine, no GPU, no React. Actions are functions of this module; results are replaced whole, never changed.
 import { createStore } from 'zustand/vanilla';
 import type { Timings } from '../bench/timings.ts';
-import type { Comparison, Environment, Inspection, Loaded, LoadProgress, Run } from '../engine/api.ts';
+import type {
+  Comparison,
+  Environment,
+  Inspection,
+  LensLayer,
+  Loaded,
+  LoadProgress,
+  Run,
+} from '../engine/api.ts';
 import type { Token } from '../format/tokenizer.ts';
 import { FIRST_MODEL, trainedNorms, weightsId } from '../model/catalog.ts';
 import type { Parting } from '../engine/parting.ts';
@@ -105,6 +113,8 @@ export type RunState = {
   readonly result: Run | null;
   /** Values of `result` by site: of all its sites, or of those looked at where that would be too many. */
   readonly inspections: Readonly<Record<string, Inspection>>;
+  /** Logit lens of `result` at a token. */
+  readonly lens: { readonly of: Run; readonly token: number; readonly layers: readonly LensLayer[] } | null;
   /** The prompt that `result` ran, and when. */
   readonly resultPrompt: string;
   readonly resultAt: number;
@@ -182,6 +192,7 @@ export const createExperiment = () =>
       promptTokens: [],
       result: null,
       inspections: {},
+      lens: null,
       resultPrompt: '',
       resultAt: 0,
       generation: null,

@@ -45,8 +45,8 @@ const scalarsOf = (scalars: SiteReport['scalars'], params: Params): SiteReport['
   Object.fromEntries(Object.keys(scalars).map((name) => [name, params[name]?.[0] ?? Number.NaN]));
 
 const statsAt = remember((inspection: Inspection, factor: number) => {
-  const { x, y, C, params } = lookAt(inspection, factor);
-  return referenceStats(inspection.norm, params, x, y, C, inspection.eps);
+  const { x, y, C, params, core } = lookAt(inspection, factor);
+  return referenceStats(inspection.norm, params, x, y, C, inspection.eps, core);
 });
 
 /** What α is multiplied by in the figures, over what it was multiplied by in the run. */

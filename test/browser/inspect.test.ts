@@ -63,6 +63,15 @@ describe.each(ENGINES)('%s', (_name, engine) => {
       for (const [name, value] of Object.entries(report?.scalars ?? {}))
         expect(params[name]?.[0]).toBe(value);
     }
+    // The last site's lens is the model's own answer.
+    const lens = await engine.lens(plan, golden.tokens, golden.tokens.length - 1);
+    expect(lens.map(({ site }) => site)).toEqual(sites.map(({ id }) => id));
+    expect(lens.at(-1)).toMatchObject({ id: run.top[0]?.id, text: run.top[0]?.text, answerRank: 1 });
+    expect(lens.at(-1)?.probability).toBeCloseTo(run.top[0]?.probability ?? Number.NaN, 4);
+    for (const { probability, answerProbability, answerRank } of lens) {
+      expect(answerProbability).toBeLessThanOrEqual(probability);
+      expect(answerRank === 1).toBe(answerProbability === probability);
+    }
     const [one] = await engine.inspect(plan, golden.tokens, ['h.3.ln_2']);
     expect(one?.site).toBe('h.3.ln_2');
     expect(one?.x).toEqual(all.find(({ site }) => site === 'h.3.ln_2')?.x);

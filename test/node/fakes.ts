@@ -152,6 +152,7 @@ export function fakeEngine(methods: Partial<Engine> = {}): Engine {
     tokenize: async (_model, text) => Array.from(text, (char) => ({ id: char.length, text: char })),
     run: async (plan, tokens) => runOf(plan, tokens),
     inspect: async (plan, tokens, sites) => sites.map((site) => inspectionOf(plan, site, tokens.length)),
+    lens: async () => [],
     exportOnnx: async () => new Uint8Array(),
     judge: async (_plan, tokens) => judgementOf(tokens.length),
     compare: async (plan, tokens) => ({ plan, tokenCount: tokens.length, contests: [] }),

@@ -33,7 +33,7 @@ export function SiteAlpha({ report }: { readonly report: SiteReport }) {
         <span className="word">{GREEK[name] ?? name} of this site</span>
         <input
           type="range"
-          aria-label="Alpha of this site"
+          aria-label="α of this site"
           aria-valuetext={`${number(report.scalars[name] ?? Number.NaN)}, ${scale.toFixed(2)} times its own`}
           min={-REACH}
           max={REACH}

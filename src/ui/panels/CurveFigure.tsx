@@ -31,12 +31,12 @@ export function CurveFigure({ run, report, look }: Props) {
   const drawn = useMemo(() => fits.filter(({ norm }) => shown.includes(norm)), [fits, shown]);
   const extremes = useMemo(
     () =>
-      look
+      look && colouring === 'channel'
         ? reaches(look.u, look.C, 'channel')
             .slice(0, CATEGORIES.light.length)
             .map(({ index }) => index)
         : [],
-    [look],
+    [look, colouring],
   );
   return (
     <div className="curve-figure">

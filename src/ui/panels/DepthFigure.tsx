@@ -5,7 +5,7 @@ import { setView, shownSite, shownToken } from '../../store/store.ts';
 import { DepthChart } from '../charts/DepthChart.tsx';
 import type { DepthSeries } from '../charts/DepthChart.tsx';
 import { normColor } from '../colors.ts';
-import { number, percent, siteName } from '../format.ts';
+import { number, percent, siteName, visible } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import { average, total } from '../statistics.ts';
 
@@ -114,8 +114,52 @@ export function DepthFigure({ run }: { readonly run: Run }) {
               onPick={(index) => setView(store, { site: idAt(index) })}
             />
           ))}
+          <Lens run={run} />
         </div>
       )}
     </div>
+  );
+}
+
+/** What each site would say next: its input through the last norm and the head. */
+function Lens({ run }: { readonly run: Run }) {
+  const { store } = useWires();
+  const lens = useExperiment((state) => state.run.lens);
+  const result = useExperiment((state) => state.run.result);
+  const shown = useExperiment(shownSite);
+  const isDark = useIsDark();
+  if (!lens || lens.of !== result) return null;
+  const norms = new Map(run.sites.map((report) => [report.site.id, report]));
+  return (
+    <section className="lens" aria-label="Logit lens">
+      <h3 title="Each site’s input through the last norm and the head: what the model would say if it stopped there">
+        <b>
+          logit lens after <code>{visible(run.tokens[lens.token]?.text ?? '')}</code>
+        </b>
+        <span>click a token above for another</span>
+      </h3>
+      <ol>
+        {lens.layers.toReversed().map(({ site, text, probability, answerRank }) => {
+          const report = norms.get(site);
+          if (!report) return null;
+          return (
+            <li
+              key={site}
+              className={`${site === shown ? 'on' : ''} ${answerRank === 1 ? 'answer' : ''}`}
+              title={`the final answer is number ${answerRank} here`}
+              onPointerEnter={() => setView(store, { hoverSite: site })}
+              onPointerLeave={() => setView(store, { hoverSite: null })}
+            >
+              <span>{siteName(report.site)}</span>
+              <code>{visible(text)}</code>
+              <span className="bar-track">
+                <i style={{ width: `${100 * probability}%`, background: normColor(report.norm, isDark) }} />
+              </span>
+              <span>{percent(probability)}</span>
+            </li>
+          );
+        })}
+      </ol>
+    </section>
   );
 }

@@ -47,7 +47,7 @@ export function Fits({
   if (fits.length === 0) return null;
   const best = Math.max(...fits.map(({ r2 }) => r2));
   return (
-    <div className="fits" role="group" aria-label="Best-fitting functions">
+    <div className={`fits ${isOpen ? 'open' : ''}`} role="group" aria-label="Best-fitting functions">
       <span className="fits-title" title="y = a·f(kx), least squares over every value at this site">
         best fit <i>R²</i>
       </span>
