@@ -2,6 +2,7 @@
 import { parseStrictJson } from '../format/json.ts';
 import type { Dtype } from '../format/safetensors.ts';
 import type { IndexedTensor, TensorIndex } from '../format/tensors.ts';
+import { patchValues } from '../kernel/embed.ts';
 import { NORM_IDS, normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import { Problem } from '../problem.ts';
@@ -10,6 +11,7 @@ import { GPT2 } from './families/gpt2.ts';
 import { LLAMA } from './families/llama.ts';
 import { VIT } from './families/vit.ts';
 import type { Blueprint, Family, FamilySite } from './family.ts';
+import { matricesOf } from './matrices.ts';
 
 export const FAMILIES: readonly Family[] = [GPT2, LLAMA, BERT, DISTILBERT, VIT];
 
@@ -217,35 +219,39 @@ export type GpuEstimate = {
   readonly weightsBytes: number;
   /** Residual stream, queries, keys and values, MLP and logits, for `rows` tokens in f32. */
   readonly activationsBytes: number;
-  /** Keys and values of every layer, in f32; 0 where there is none. */
+  /** Keys and values, in f32: of every layer where tokens see earlier ones only, else of one at a time. */
   readonly cacheBytes: number;
   readonly totalBytes: number;
 };
 
 /**
  * Bytes on the GPU for `rows` tokens, before anything but the configuration is fetched; with `bound`, by the dtypes in
- * the headers. Matrices stay as wide as stored, rows padded to an even length; vectors are f32.
+ * the headers. Matrices stay as wide as stored, rows padded to an even length; everything else is f32.
  */
 export function estimateGpuBytes(blueprint: Blueprint, rows: number, bound?: BoundModel): GpuEstimate {
-  const { tensors, sites, statedWidth, isCausal, isGated } = blueprint;
+  const { tensors, sites, statedWidth, isCausal, isGated, image } = blueprint;
   const { T, C, H, G, D, F, V, L } = blueprint.dims;
   const bytesOf = (shape: readonly number[], width: number): number => {
     const values = shape.reduce((product, n) => product * n, 1);
-    if (shape.length < 2) return values * 4;
     const row = shape.at(-1) ?? 1;
     return (values / row) * (row + (row % 2)) * width;
   };
+  const matrices = new Set([...matricesOf(blueprint).values()].flatMap(({ parts }) => parts));
   let weightsBytes = 0;
   for (const [name, { shape, isOptional = false }] of Object.entries(tensors)) {
     if (isOptional) continue; // a tied copy shares its buffer
     const stored = bound?.tensors.get(name);
-    weightsBytes += bytesOf(shape, stored ? (stored.dtype === 'F32' ? 4 : 2) : statedWidth);
+    const width = stored ? (stored.dtype === 'F32' ? 4 : 2) : statedWidth;
+    weightsBytes += matrices.has(name) ? bytesOf(shape, width) : bytesOf(shape, 4);
   }
   weightsBytes += sites.length * 2 * C * 4;
   const tokens = Math.min(rows, T);
-  const perToken = 2 * C + (H + 2 * G) * D + H * D + F * (isGated ? 2 : 1) + V;
-  const activationsBytes = tokens * perToken * 4;
-  const cacheBytes = isCausal ? 2 * L * tokens * G * D * 4 : 0;
+  // The residual stream and its norms: two rows of C where norms come before, four where they come after.
+  const perToken = (isCausal ? 2 : 4) * C + (H + 2 * G) * D + H * D + F * (isGated ? 3 : 1) + V;
+  // An image's patches hold its pixels once more, and a row for the class token.
+  const perImage = image ? patchValues(image) * (2 * tokens - 1) : 0;
+  const activationsBytes = (tokens * perToken + perImage) * 4;
+  const cacheBytes = 2 * (isCausal ? L : 1) * tokens * G * D * 4;
   return {
     weightsBytes,
     activationsBytes,

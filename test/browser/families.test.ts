@@ -111,6 +111,15 @@ describe.each(ENGINES)('%s', (engineName, engine: ForwardEngine) =>
     it.each([false, true])('gives the library’s own logits, probes %s', async (probes) => {
       const run = await engine.run(planOf(opened), tokens, { ...input, probes });
       expect(run.logits.length).toBe(given.golden.logitsShape.reduce((product, n) => product * n, 1));
+      const { estimate } = opened.inspection;
+      const used = run.memory.peakBytesByPurpose;
+      if (engineName === 'WGSL') {
+        expect(used.weights / estimate.weightsBytes).toBeGreaterThan(0.9);
+        expect(used.weights / estimate.weightsBytes).toBeLessThan(1.01);
+        expect(used.activations / estimate.activationsBytes).toBeGreaterThan(0.7);
+        expect(used.activations / estimate.activationsBytes).toBeLessThan(1.1);
+        expect(used.cache).toBe(estimate.cacheBytes);
+      }
       const { maxAbs, largest } = maxDifference(run.logits, given.logits);
       console.info(
         `${engineName}, ${name}: max |Δlogit| ${maxAbs.toExponential(2)} of ${toleranceOf(largest).toExponential(2)}`,
