@@ -3,20 +3,18 @@
 import type { BenchProgress, BenchSpec } from '../bench/spec.ts';
 import type { Foreseen } from '../bench/suite.ts';
 import type { Engine, Run } from '../engine/api.ts';
-import { adapterName } from '../gpu/device.ts';
-import { splitWeightsId, weightsId } from '../model/catalog.ts';
+import { weightsId } from '../model/catalog.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
 import type { Plan } from '../model/plan.ts';
 import { isAbort, Problem, problemData } from '../problem.ts';
 import { readReceipt } from '../receipt/read.ts';
-import { recordedPlan, recordedRun } from '../receipt/recorded.ts';
 import type { RunReceipt } from '../receipt/schema.ts';
+import { recordedConfig, recordedPin } from './recorded.ts';
 import { createOnnxSession } from './onnx-session.ts';
 import type { OnnxSession } from './onnx-session.ts';
 import { draftFor, draftOf, setBench, withReport } from './bench.ts';
 import { setMicroscope, sitesToInspect } from './microscope.ts';
 import {
-  DEFAULT_CONFIG,
   isStale,
   planOf,
   samePlan,
@@ -313,25 +311,8 @@ export function createSession(store: Experiment, engine: Engine): Session {
 
   /** A run out of a file, as it was, as A; the same configuration runs anew as B. */
   async function showRecorded(receipt: RunReceipt): Promise<void> {
-    const { configuration, environment } = receipt;
-    const plan = recordedPlan(receipt);
-    const base = splitWeightsId(plan.weights).norm;
-    const norms = Object.fromEntries(Object.entries(plan.sites).map(([id, { norm }]) => [id, norm]));
-    const isTwin = configuration.source === 'twin';
-    setConfig(store, {
-      model: configuration.model.id,
-      weights: isTwin ? 'twin' : 'raw',
-      norm: base,
-      base,
-      swaps: isTwin ? {} : norms,
-      scope: DEFAULT_CONFIG.scope,
-      alpha: configuration.alphaScale,
-      prompt: configuration.prompt,
-      sampling: configuration.sampling,
-    });
-    const recordedOn = adapterName(environment.adapter);
-    const pinned = { run: recordedRun(receipt), prompt: configuration.prompt, recordedOn };
-    setRun(store, { pinned, parting: null });
+    setConfig(store, recordedConfig(receipt));
+    setRun(store, { pinned: recordedPin(receipt), parting: null });
     setView(store, { section: 'microscope' });
     await run();
   }

@@ -111,7 +111,7 @@ describe.each(ENGINES)('%s', (engineName, engine: ForwardEngine) =>
     it.each([false, true])('gives the library’s own logits, probes %s', async (probes) => {
       const run = await engine.run(planOf(opened), tokens, { ...input, probes });
       expect(run.logits.length).toBe(given.golden.logitsShape.reduce((product, n) => product * n, 1));
-      const { estimate } = opened.inspection;
+      const { estimate } = opened.survey;
       const used = run.memory.peakBytesByPurpose;
       if (engineName === 'WGSL') {
         expect(used.weights / estimate.weightsBytes).toBeGreaterThan(0.9);

@@ -1,0 +1,37 @@
+// A run out of a file, as the store takes it.
+import { adapterName } from '../gpu/device.ts';
+import { splitWeightsId } from '../model/catalog.ts';
+import { recordedPlan, recordedRun } from '../receipt/recorded.ts';
+import type { RunReceipt } from '../receipt/schema.ts';
+import { DEFAULT_CONFIG } from './store.ts';
+import type { Config, PinnedRun } from './store.ts';
+
+/** What asks for the same run again. */
+export function recordedConfig(receipt: RunReceipt): Partial<Config> {
+  const { configuration } = receipt;
+  const plan = recordedPlan(receipt);
+  const base = splitWeightsId(plan.weights).norm;
+  const isTwin = configuration.source === 'twin';
+  return {
+    model: configuration.model.id,
+    weights: isTwin ? 'twin' : 'raw',
+    norm: base,
+    base,
+    swaps: isTwin ? {} : Object.fromEntries(Object.entries(plan.sites).map(([id, { norm }]) => [id, norm])),
+    scope: DEFAULT_CONFIG.scope,
+    alpha: 1,
+    alphas: Object.fromEntries(
+      Object.entries(plan.sites).flatMap(([id, { alphaScale }]) =>
+        alphaScale === 1 ? [] : [[id, alphaScale]],
+      ),
+    ),
+    prompt: configuration.prompt,
+    sampling: configuration.sampling,
+  };
+}
+
+export const recordedPin = (receipt: RunReceipt): PinnedRun => ({
+  run: recordedRun(receipt),
+  prompt: receipt.configuration.prompt,
+  recordedOn: adapterName(receipt.environment.adapter),
+});
