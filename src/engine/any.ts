@@ -54,6 +54,7 @@ export class AnyEngine implements Engine {
   judge: Engine['judge'] = async (...args) => (await this.#engine()).judge(...args);
   compare: Engine['compare'] = async (...args) => (await this.#engine()).compare(...args);
   bench: Engine['bench'] = async (...args) => (await this.#engine()).bench(...args);
+  fit: Engine['fit'] = async (...args) => (await this.#engine()).fit(...args);
   lost: Engine['lost'] = async () => (await this.#engine()).lost();
   loseDevice: Engine['loseDevice'] = async () => (await this.#engine()).loseDevice();
   dispose: Engine['dispose'] = async () => (await this.#engine()).dispose();

@@ -48,6 +48,7 @@ export class RemoteEngine implements Engine {
   compare: Engine['compare'] = (plan, tokens, spec, options) =>
     this.#call('compare', [plan, tokens, spec], options);
   bench: Engine['bench'] = (spec, options) => this.#call('bench', [spec], options);
+  fit: Engine['fit'] = (spec, options) => this.#call('fit', [spec], options);
   lost: Engine['lost'] = () => this.#call('lost', []);
   loseDevice: Engine['loseDevice'] = () => this.#call('loseDevice', []);
   dispose: Engine['dispose'] = () => this.#call('dispose', []);

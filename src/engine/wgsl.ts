@@ -1,6 +1,7 @@
 // The engine on our own WGSL, in whatever thread it is made. Calls run one after the other.
 import { timedForward, timeProgram } from '../bench/timings.ts';
 import type { TimedForward, Timings, TimingSpec } from '../bench/timings.ts';
+import type { Model as FitModel } from '../fit/lab.ts';
 import type { GpuClock } from '../gpu/clock.ts';
 import { Gpu } from '../gpu/device.ts';
 import { ReadRing } from '../gpu/ring.ts';
@@ -302,6 +303,24 @@ export class WgslEngine implements Engine {
         return benchBaselines(this.#library, gpu.device, ours)(request);
       };
       return benchOn(spec, environment, { gpu, compiler, clock }, models, options, baselines);
+    });
+  };
+
+  fit: Engine['fit'] = async (spec, options = {}) => {
+    const { fitOn } = await import('./fit.ts');
+    return this.#exclusive(async () => {
+      const session = await this.#open();
+      const model = async (id: string): Promise<FitModel> => {
+        const checkpoint = await this.#library.checkpoint(id);
+        const weights = this.#onDevice(session, id, checkpoint);
+        return { id, checkpoint, weights, space: session.space(checkpoint) };
+      };
+      return fitOn(
+        spec,
+        this.#library,
+        { gpu: session.gpu, compiler: session.compiler, tuning: this.#tuning, model },
+        options,
+      );
     });
   };
 
