@@ -29,7 +29,8 @@ const BARE = NORM_IDS.find((id) => {
 
 const bare = ({ loss, kl, top1 }: MeasuredPlan): Omit<MeasuredPlan, 'perToken'> => ({ loss, kl, top1 });
 
-class Fitting {
+/** A fit under way. */
+export class Fitting {
   readonly #spec: FitSpec;
   readonly #lab: Lab;
   readonly #model: Model;
@@ -96,7 +97,7 @@ class Fitting {
       const { values, r2 } = solve(member, this.#data(activations), site);
       sites[site] = fitted(member, values);
       this.r2.set(site, r2);
-      this.say('fit', this.order.length, site, { r2 });
+      this.say('fit', this.order.length, site, { r2, done: this.r2.size });
     }
     return withSites(this.original, sites);
   }
@@ -162,6 +163,7 @@ class Fitting {
   }
 
   async sequential(): Promise<void> {
+    this.plan = this.original;
     const wanted = await this.collected();
     const { from } = this.#spec;
     let start: { site: string; x: Float32Array } | undefined;
@@ -183,7 +185,7 @@ class Fitting {
         const { values, r2 } = leastSquares(member, this.#data({ x, y }));
         this.plan = withSites(this.plan, { [site]: fitted(member, values) });
         this.r2.set(site, r2);
-        this.say('fit', this.order.length, site, { r2 });
+        this.say('fit', this.order.length, site, { r2, done: this.r2.size });
       });
     }
   }
