@@ -1,11 +1,13 @@
 // `normscope fit`: another norm put on a trained model and calibrated, as a file normscope/fit/1.
 import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import type { ConvertedFile } from '../fit/convert.ts';
 import { KAPPAS, METHODS, methodsFor, TUNE, fitAll } from '../fit/spec.ts';
 import type { FitProgress } from '../fit/spec.ts';
 import { FIRST_MODEL, weightsId } from '../model/catalog.ts';
 import { sitesOf } from '../model/weights.ts';
 import { FIRST_NORM, NORM_IDS } from '../norm/registry.ts';
+import { Problem } from '../problem.ts';
 import { fitJson, fitMarkdown } from '../receipt/fit.ts';
 import { defineCommand, listOf, oneOf, usage, wholeNumber } from './args.ts';
 import type { Say } from './args.ts';
@@ -111,23 +113,26 @@ export const fit = defineCommand({
         );
       writeResult(asked.out, fitJson(report));
       if (asked.out !== undefined) say(`wrote ${asked.out}`);
-      if (asked.export !== undefined) await takeHome(asked.export);
       if (report.isStopped) throw new DOMException('Stopped', 'AbortError');
-
-      async function takeHome(folder: string): Promise<void> {
-        const files = [
-          ...(await library.converted(report.plan, report.heldOutLoss.fitted ?? 0)),
-          { path: 'report.md', bytes: new TextEncoder().encode(fitMarkdown(report)) },
-          {
-            path: 'model.onnx',
-            bytes: await engine.exportOnnx(report.plan, { weights: 'f32', hasPast: true }),
-          },
-        ];
-        for (const { path, bytes } of files) {
-          mkdirSync(join(folder, path, '..'), { recursive: true });
-          writeResult(join(folder, path), bytes);
-          say(`wrote ${join(folder, path)}`);
-        }
+      if (asked.export === undefined) return;
+      const files: ConvertedFile[] = [
+        { path: 'report.md', bytes: new TextEncoder().encode(fitMarkdown(report)) },
+        {
+          path: 'model.onnx',
+          bytes: await engine.exportOnnx(report.plan, { weights: 'f32', hasPast: true }),
+        },
+      ];
+      try {
+        files.push(...(await library.converted(report.plan, fitted ?? 0)));
+      } catch (thrown) {
+        if (!(thrown instanceof Problem) || thrown.code !== 'usage') throw thrown;
+        say(thrown.message); // the other forms can say it
+      }
+      for (const { path, bytes } of files) {
+        const target = join(asked.export, path);
+        mkdirSync(dirname(target), { recursive: true });
+        writeResult(target, bytes);
+        say(`wrote ${target}`);
       }
     });
   },

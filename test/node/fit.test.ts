@@ -1,10 +1,14 @@
 // Fits on the CPU: parameters that made the data are found again, and a converted model is the same model.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { convertWeights, memberOf, torchSnippet } from '../../src/fit/convert.ts';
 import { divergence } from '../../src/fit/measure.ts';
 import { clip, leastSquares, moments, rSquared, scalarsAt } from '../../src/fit/solve.ts';
 import type { SiteData } from '../../src/fit/solve.ts';
 import { fitAll, methodsFor, METHODS } from '../../src/fit/spec.ts';
+import type { FitReport } from '../../src/fit/spec.ts';
 import { parseSafetensors, toFloat32, writeSafetensors } from '../../src/format/safetensors.ts';
 import { Library } from '../../src/engine/library.ts';
 import { convertModel } from '../../src/engine/convert.ts';
@@ -16,6 +20,8 @@ import { applyAffine } from '../../src/norm/reference.ts';
 import type { Params } from '../../src/norm/reference.ts';
 import { bends, NORM_IDS, normSpec } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
+import { fitJson, fitMarkdown, readFit } from '../../src/receipt/fit.ts';
+import { readPlan } from '../../src/cli/plan.ts';
 import { readBytes, MODEL_FOLDER } from './fakes.ts';
 
 const C = 6;
@@ -235,4 +241,76 @@ test('a safetensors file is what it was written from', () => {
   expect(read.metadata).toEqual({ format: 'pt' });
   expect([...read.tensors.keys()]).toEqual(['a.b', 'c']);
   expect(read.tensors.get('a.b')?.bytes).toEqual(bytes);
+});
+
+describe('a report', () => {
+  const report: FitReport = {
+    schema: 'normscope/fit/1',
+    startedAt: new Date(0).toISOString(),
+    adapter: {
+      vendor: 'v',
+      architecture: 'a',
+      device: '',
+      description: 'One GPU',
+      isFallback: true,
+      subgroupMinSize: 4,
+      subgroupMaxSize: null,
+    },
+    weights: 'fairy-tale-gpt/layernorm',
+    sha256: 'ab'.repeat(32),
+    method: 'clip',
+    kappa: 6,
+    isStopped: false,
+    plan: {
+      weights: 'fairy-tale-gpt/layernorm',
+      sites: {
+        ln_f: { norm: 'dyt', source: 'fitted', alphaScale: 1, values: { alpha: [Math.fround(0.1)] } },
+      },
+    },
+    tokens: { calibration: 4096, heldOut: 4096 },
+    heldOutLoss: { original: 3.4393, raw: 5.5319, fitted: 3.955 },
+    measured: {
+      raw: { loss: 5.5319, kl: 2, top1: 0.2 },
+      fitted: { loss: 3.955, kl: 0.5, top1: 0.61234 },
+      fresh: { loss: 6.811, kl: 3, top1: 0.1 },
+      frozen: { loss: 4.1, kl: 0.7, top1: 0.5 },
+      native: { weights: 'fairy-tale-gpt/dyt', loss: 3.6476 },
+    },
+    sweep: [{ kappa: 6, calibration: 3.9, heldOut: 3.955 }],
+    sites: [
+      {
+        site: 'ln_f',
+        norm: 'dyt',
+        method: 'clip',
+        scalars: { alpha: 0.1 },
+        r2: 0.98,
+        aloneDelta: 0.02,
+        withoutDelta: -0.1,
+      },
+    ],
+    trace: [],
+    lossMap: [[0.1, -0.2]],
+    seconds: { collect: 1, fit: 2, tune: 0, measure: 3 },
+  };
+
+  test('is checked, and read as it was written', () => {
+    expect(readFit(fitJson(report))).toEqual(report);
+    expect(() => fitJson({ ...report, seconds: { ...report.seconds, fit: Number.NaN } })).toThrow(/NaN/);
+    expect(() => readFit(fitJson(report).replace('fit/1', 'fit/2'))).toThrow(/fit/);
+  });
+
+  test('carries its plan to the next command, bit for bit', () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'normscope-fit-')), 'fit.json');
+    writeFileSync(file, fitJson(report));
+    expect(readPlan(file)).toEqual({ file, plan: report.plan, sha256: report.sha256 });
+    rmSync(dirname(file), { recursive: true });
+  });
+
+  test('is a table that tells of the adapter', () => {
+    const words = fitMarkdown(report);
+    expect(words).toContain('# fairy-tale-gpt/layernorm → DyT, clip, κ = 6');
+    expect(words).toContain('(software adapter)');
+    expect(words).toContain('| fitted: clip | 3.9550 | 0.5000 | 61.2 % |');
+    expect(words).toContain('| ln_f | DyT | alpha 0.1000 | 0.9800 | 0.0200 | 0.1000 |');
+  });
 });
