@@ -14,8 +14,11 @@ import type { Say } from './args.ts';
 import { SOFTWARE_OPTION, withEngine } from './engine.ts';
 import { checkTarget, readText, writeResult } from './files.ts';
 import { chooseModel, libraryOf } from './models.ts';
+import { checkPlan, readPlan } from './plan.ts';
 
 const EXAMPLE = weightsId(FIRST_MODEL, FIRST_NORM);
+/** Methods that keep sites fitted before. */
+const RESUMABLE = ['sequential', 'fine-tune'] as const;
 const SAY_EVERY_MS = 5000;
 
 /** Tells of every new stage, and every few seconds how far it is. */
@@ -60,6 +63,7 @@ export const fit = defineCommand({
       says: `fine-tune: learning rate at the start (${TUNE.learningRate})`,
     },
     calibration: { type: 'string', value: 'file', says: 'text to fit on instead of the model’s own' },
+    from: { type: 'string', value: 'file', says: 'an earlier fit: its fitted sites are taken as they are' },
     table: { type: 'string', value: 'n', says: 'held-out windows for the table of sites; 0 for no table' },
     out: { type: 'string', value: 'file', says: 'where the report goes; to stdout if not given' },
     export: { type: 'string', value: 'folder', says: 'where the converted model goes' },
@@ -81,13 +85,21 @@ export const fit = defineCommand({
     };
     const tableWindows = asked.table === undefined ? 4 : wholeNumber('table', asked.table);
     const text = asked.calibration === undefined ? undefined : readText(asked.calibration);
+    const earlier = asked.from === undefined ? undefined : readPlan(asked.from);
+    if (earlier && !RESUMABLE.some((one) => one === method))
+      throw usage(
+        `Cannot go on with ${method}: it fits no site after another`,
+        `--from is for ${RESUMABLE.join(' and ')}.`,
+      );
     checkTarget(asked.out);
     checkTarget(asked.export);
 
     const chosen = chooseModel(asked.model);
     const library = libraryOf([chosen]);
     const { info, weights } = chosen;
-    const { config } = await library.checkpoint(weights);
+    const checkpoint = await library.checkpoint(weights);
+    const { config } = checkpoint;
+    const { sha256 } = await library.load(weights);
     const all = sitesOf(config).map(({ id }) => id);
     const sites = asked.sites === undefined ? all : listOf(asked.sites).map((id) => oneOf('sites', id, all));
     const calibration =
@@ -98,6 +110,7 @@ export const fit = defineCommand({
       tune,
       tableWindows,
       ...(calibration ? { calibration } : {}),
+      ...(earlier ? { from: checkPlan(earlier, checkpoint, sha256) } : {}),
     };
     await withEngine(library, { isSoftware: asked.software }, say, async (engine) => {
       const stop = new AbortController();

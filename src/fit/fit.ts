@@ -192,6 +192,7 @@ export class Fitting {
 
   async fineTune(): Promise<void> {
     await this.sequential();
+    this.r2.clear(); // of what moves on from here
     await this.timed('tune', async () => {
       const { steps } = this.#spec.tune;
       const sites = this.order.map(([site]) => site);
@@ -212,7 +213,6 @@ export class Fitting {
         onStep,
       );
     });
-    this.r2.clear(); // of before
   }
 
   /** The chosen method; what it reached stands in `plan`, also when it is stopped. */
