@@ -21,13 +21,18 @@ export type Solution = { readonly values: Readonly<Record<string, number[]>>; re
 
 const at = (values: ArrayLike<number>, i: number): number => values[i] ?? Number.NaN;
 
-/** Mean and standard deviation over all values. */
-export function moments(x: Float32Array): { mean: number; sigma: number } {
+/** Mean of all values, and the standard deviation of a token's C channels, in the mean square over tokens. */
+export function moments(x: Float32Array, C: number): { mean: number; sigma: number } {
   let mean = 0;
-  for (const value of x) mean += value / x.length;
-  let square = 0;
-  for (const value of x) square += (value - mean) ** 2 / x.length;
-  return { mean, sigma: Math.sqrt(square) };
+  let variance = 0;
+  for (let row = 0; row < x.length; row += C) {
+    let [sum, square] = [0, 0];
+    for (let c = row; c < row + C; c++) sum += x[c] ?? 0;
+    for (let c = row; c < row + C; c++) square += ((x[c] ?? 0) - sum / C) ** 2;
+    mean += sum / x.length;
+    variance += square / x.length;
+  }
+  return { mean, sigma: Math.sqrt(variance) };
 }
 
 /** Slope of a member's function at 0: 1 for tanh, 2/√π for erf. */
@@ -94,7 +99,7 @@ export function rSquared(id: NormId, data: SiteData, values: Params): number {
  * √π/(2κσ) for erf, b = (κσ)². A member without a gain takes κ = 1; one that does nothing but the affine divides by σ.
  */
 export function clip(id: NormId, data: SiteData, { gamma, beta }: Affine, kappa: number): Solution {
-  const { mean, sigma } = moments(data.x);
+  const { mean, sigma } = moments(data.x, data.C);
   const spec = normSpec(id);
   const isAffine = !bends(id) && spec.over === 'element';
   const factor = isAffine ? 1 / sigma : spec.gain ? kappa : 1;
@@ -179,7 +184,7 @@ function residual({ x, y, C }: SiteData, f: (u: number) => number): (slope: numb
 function searchScalars(id: NormId, data: SiteData): Record<string, number[]> {
   const { params, gain, reference } = normSpec(id);
   if (!gain || !reference.bend) return scalarsAt(id, 1);
-  const { sigma } = moments(data.x);
+  const { sigma } = moments(data.x, data.C);
   const error = residual(data, tabled(reference.bend.value));
   const shifts = Object.keys(params).filter((name) => params[name]?.size === 1 && name !== gain.param);
   const bySlope = (shift: number, around: number, reach: number, points: number): number =>
