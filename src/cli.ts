@@ -2,11 +2,12 @@
 // the exit code is 0 only if everything went well.
 import { parseCommand } from './cli/args.ts';
 import { bench } from './cli/bench.ts';
+import { fit } from './cli/fit.ts';
 import { run } from './cli/run.ts';
 import { isAbort, problemData } from './problem.ts';
 import type { ProblemCode } from './problem.ts';
 
-const COMMANDS = [run, bench];
+const COMMANDS = [run, bench, fit];
 
 /** Cures for here, where the engine's own speak of a page. */
 const CURES: Partial<Record<ProblemCode, string>> = {

@@ -15,3 +15,7 @@ fn slope(u: f32) -> f32 {
   let held = clamp(u, -10.0, 10.0);
   return exp(-held * held);
 }
+
+fn partials(x: f32, c: u32, stat: vec3f) -> vec3f {
+  return 1.1283792 * slope(drive(x, 1.0)) * vec3f(theta[ALPHA], x, 1.0);
+}

@@ -25,3 +25,7 @@ fn slope(u: f32) -> f32 {
   let held = clamp(u, -1e18, 1e18);
   return 1.0 / (1.0 + held * held);
 }
+
+fn partials(x: f32, c: u32, stat: vec3f) -> vec3f {
+  return 0.636619772 * slope(drive(x, 1.0)) * vec3f(theta[ALPHA], x, 1.0);
+}

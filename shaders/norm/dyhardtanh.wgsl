@@ -14,3 +14,7 @@ fn core(x: f32, c: u32, stat: vec3f) -> f32 {
 fn slope(u: f32) -> f32 {
   return select(0.0, 1.0, abs(u) < 1.0);
 }
+
+fn partials(x: f32, c: u32, stat: vec3f) -> vec3f {
+  return slope(drive(x, 1.0)) * vec3f(theta[ALPHA], x, 0.0);
+}

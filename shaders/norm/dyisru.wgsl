@@ -21,3 +21,8 @@ fn slope(u: f32) -> f32 {
   let r = inverseSqrt(1.0 + held * held);
   return r * r * r;
 }
+
+fn partials(x: f32, c: u32, stat: vec3f) -> vec3f {
+  let u = drive(x, 1.0);
+  return slope(u) * vec3f(inverseSqrt(theta[B]), -0.5 * u / theta[B], 0.0);
+}

@@ -28,3 +28,7 @@ fn slope(u: f32) -> f32 {
   p = fma(p, s, -0.5);
   return fma(p, s, 1.0);
 }
+
+fn partials(x: f32, c: u32, stat: vec3f) -> vec3f {
+  return slope(drive(x, 1.0)) * vec3f(theta[ALPHA], x, 1.0);
+}

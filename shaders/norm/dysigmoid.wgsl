@@ -15,3 +15,7 @@ fn slope(u: f32) -> f32 {
   let y = safe_tanh(0.5 * u);
   return 1.0 - y * y;
 }
+
+fn partials(x: f32, c: u32, stat: vec3f) -> vec3f {
+  return 0.25 * slope(drive(x, 1.0)) * vec3f(theta[ALPHA], x, 0.0);
+}

@@ -16,3 +16,7 @@ fn slope(u: f32) -> f32 {
   let r = 1.0 / (1.0 + min(abs(u), 1e18));
   return r * r;
 }
+
+fn partials(x: f32, c: u32, stat: vec3f) -> vec3f {
+  return slope(drive(x, 1.0)) * vec3f(theta[ALPHA], x, 1.0);
+}

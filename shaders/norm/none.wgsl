@@ -6,3 +6,7 @@
 fn core(x: f32, c: u32, stat: vec3f) -> f32 {
   return x;
 }
+
+fn partials(x: f32, c: u32, stat: vec3f) -> vec3f {
+  return vec3f(1.0, 0.0, 0.0);
+}

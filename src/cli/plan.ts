@@ -5,8 +5,10 @@ import { PARAM_SOURCES } from '../model/plan.ts';
 import type { Plan } from '../model/plan.ts';
 import { sitesOf } from '../model/model.ts';
 import type { Checkpoint } from '../model/model.ts';
+import { FIT_SCHEMA } from '../fit/spec.ts';
 import { isNormId, normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
+import { FitReceipt } from '../receipt/fit-schema.ts';
 import { RUN_SCHEMA, RunReceipt } from '../receipt/schema.ts';
 import { usage } from './args.ts';
 import { readText } from './files.ts';
@@ -31,7 +33,7 @@ export type PlanInFile = { readonly file: string; readonly plan: Plan; readonly 
 const wrong = (file: string, reason: string, hint: string): Error =>
   usage(`Cannot use plan "${file}": ${reason}`, hint);
 
-/** Reads a bare plan or a run's receipt `normscope/run/1`. Throws Problem `usage`. */
+/** Reads a bare plan, that of a fit `normscope/fit/1`, or a run's receipt `normscope/run/1`. Throws Problem `usage`. */
 export function readPlan(file: string): PlanInFile {
   const HINT = 'Give a run that the page exported as JSON, or a plan {weights, sites}.';
   let value: unknown;
@@ -49,6 +51,10 @@ export function readPlan(file: string): PlanInFile {
   };
   const schema = typeof value === 'object' && value !== null && 'schema' in value ? value.schema : undefined;
   if (schema === undefined) return { file, plan: as(BarePlan) as Plan, sha256: null };
+  if (schema === FIT_SCHEMA) {
+    const { plan, sha256 } = as(FitReceipt);
+    return { file, plan: plan as Plan, sha256 };
+  }
   if (schema !== RUN_SCHEMA)
     throw wrong(file, `its schema is "${schema}" and "${RUN_SCHEMA}" is needed`, HINT);
   const { model, sites } = as(RunReceipt).configuration;

@@ -71,6 +71,7 @@ export class AnyEngine implements Engine {
   openOnnx: Engine['openOnnx'] = async (files) => (await this.#files()).openOnnx(files);
   runOnnx: Engine['runOnnx'] = async (...args) => (await this.#files()).runOnnx(...args);
   exportOnnxFile: Engine['exportOnnxFile'] = async (...args) => (await this.#files()).exportOnnxFile(...args);
+  fit: Engine['fit'] = async (...args) => (await this.#engine()).fit(...args);
   lost: Engine['lost'] = async () => (await this.#engine()).lost();
   loseDevice: Engine['loseDevice'] = async () => (await this.#engine()).loseDevice();
   dispose: Engine['dispose'] = async () => (await this.#engine()).dispose();

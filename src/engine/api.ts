@@ -4,6 +4,7 @@ import type { BenchOptions } from '../bench/suite.ts';
 import type { Summary } from '../bench/summary.ts';
 import type { Timings, TimingSpec } from '../bench/timings.ts';
 import type { Progress } from '../format/source.ts';
+import type { FitOptions, FitReport, FitSpec } from '../fit/spec.ts';
 import type { Token } from '../format/tokenizer.ts';
 import type { AdapterDescription, MemoryUse } from '../gpu/device.ts';
 import type { PatchShape } from '../kernel/embed.ts';
@@ -267,6 +268,11 @@ export interface ForwardEngine {
   ): Promise<Comparison>;
   /** A session of the bench. Takes the device for itself; stopping it keeps what was measured, and does not reject. */
   bench(spec: BenchSpec, options?: BenchOptions): Promise<BenchReport>;
+  /**
+   * Fits members to a model's sites and measures what they cost. Takes the device for itself; stopping it keeps what was
+   * fitted, and does not reject.
+   */
+  fit(spec: FitSpec, options?: FitOptions): Promise<FitReport>;
   /** Resolves with the reason when the device of now is lost. */
   lost(): Promise<ProblemData>;
   /** Loses the device on purpose, so that recovery can be seen. */

@@ -1,5 +1,6 @@
 // The models that a page or a command has at hand: descriptions, tokenizers and checked weights, on the CPU.
 // Every engine reads from one.
+import type { ConvertedFile } from '../fit/convert.ts';
 import { fetchFile, fetchResponse } from '../format/fetch.ts';
 import type { Get } from '../format/fetch.ts';
 import { parseSafetensors } from '../format/safetensors.ts';
@@ -17,6 +18,10 @@ import { Problem } from '../problem.ts';
 import type { Loaded, LoadProgress } from './api.ts';
 
 type LoadedModel = { readonly info: ModelInfo; readonly tokenizer: TextCodec };
+
+/** Token ids of little-endian uint16. */
+export const readWindows = (bytes: Uint8Array): number[] =>
+  Array.from({ length: bytes.length >> 1 }, (_, i) => (bytes[2 * i] ?? 0) | ((bytes[2 * i + 1] ?? 0) << 8));
 
 export class Library {
   readonly #folderOf: (model: string) => URL;
@@ -120,6 +125,30 @@ export class Library {
     const isOpened = this.#checkpoints.get(weights)?.streamed !== undefined;
     this.#checkpoints.delete(weights);
     if (isOpened) this.#models.delete(splitWeightsId(weights).model);
+  }
+
+  /** Windows of tokens that a model brings along to fit on or to measure on; null if it does not. */
+  async windows(
+    model: string,
+    use: 'calibration' | 'heldOut',
+  ): Promise<readonly (readonly number[])[] | null> {
+    const { info } = await this.model(model);
+    const file = info[use];
+    if (!file) return null;
+    const bytes = await fetchFile(this.#folderOf(model), file, { get: this.#get });
+    const n = file.windowTokens;
+    const all = readWindows(bytes);
+    return Array.from({ length: Math.floor(all.length / n) }, (_, i) => all.slice(n * i, n * (i + 1)));
+  }
+
+  /** The plan's model as the files of a folder that can be loaded again. Throws Problem `usage` where none can say it. */
+  async converted(plan: Plan, heldOutLoss: number): Promise<ConvertedFile[]> {
+    const checkpoint = await this.checkpoint(plan.weights);
+    const { model } = splitWeightsId(plan.weights);
+    const { info } = await this.model(model);
+    const tokenizer = await fetchFile(this.#folderOf(model), info.tokenizer, { get: this.#get });
+    const { convertModel } = await import('./convert.ts');
+    return convertModel(checkpoint, info, plan, tokenizer, heldOutLoss);
   }
 
   async tokenize(model: string, text: string): Promise<Token[]> {

@@ -285,6 +285,16 @@ export class OrtEngine implements ForwardEngine {
     );
   }
 
+  fit(): Promise<never> {
+    return Promise.reject(
+      new Problem(
+        'no-webgpu',
+        'Cannot fit: there is no GPU here, and it runs the model and its gradients on one',
+        'Open the page in a browser with WebGPU.',
+      ),
+    );
+  }
+
   /** A processor is not lost. */
   lost(): Promise<never> {
     return new Promise(() => undefined);

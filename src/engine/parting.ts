@@ -1,5 +1,11 @@
 // Where two runs of the same tokens part: how alike their residual streams are, site by site and token by token.
 
+import { sitesOf } from '../model/model.ts';
+import type { Checkpoint } from '../model/model.ts';
+import type { Plan } from '../model/plan.ts';
+import { checkTokens } from './answer.ts';
+import type { Library } from './library.ts';
+
 /** From here on two streams are told apart. */
 export const ALIKE = 0.99;
 
@@ -41,4 +47,28 @@ function cosineOf(x: Float32Array, y: Float32Array): number {
     yy += q * q;
   }
   return xx === 0 && yy === 0 ? 1 : xy / Math.sqrt(xx * yy);
+}
+
+type Captured = ReadonlyMap<string, { readonly in: Float32Array }>;
+
+/** Two plans on the same tokens, each captured in a forward of its own. */
+export async function partOn(
+  library: Library,
+  capture: (plan: Plan, checkpoint: Checkpoint, tokens: readonly number[]) => Promise<Captured>,
+  [a, b]: readonly [Plan, Plan],
+  tokens: readonly number[],
+): Promise<Parting> {
+  const [one, other] = [await library.checkpoint(a.weights), await library.checkpoint(b.weights)];
+  const given = checkTokens(tokens, one);
+  const [mine, theirs] = [await capture(a, one, given), await capture(b, other, given)];
+  const stream =
+    (captured: Captured): StreamOf =>
+    (site) =>
+      captured.get(site)?.in ?? new Float32Array();
+  return partingOf(
+    sitesOf(one).map(({ id }) => id),
+    given.length,
+    stream(mine),
+    stream(theirs),
+  );
 }

@@ -1,6 +1,7 @@
 // The engine on our own WGSL, in whatever thread it is made. Calls run one after the other.
 import { timedForward, timeProgram } from '../bench/timings.ts';
 import type { TimedForward, Timings, TimingSpec } from '../bench/timings.ts';
+import type { Model as FitModel } from '../fit/lab.ts';
 import type { GpuClock } from '../gpu/clock.ts';
 import { Gpu } from '../gpu/device.ts';
 import type { GpuHost } from '../gpu/device.ts';
@@ -37,8 +38,7 @@ import { Session } from './device-session.ts';
 import { lensOf } from './depth.ts';
 import { forwardOn } from './forward.ts';
 import { generateOn } from './generate.ts';
-import { partingOf } from './parting.ts';
-import type { Parting, StreamOf } from './parting.ts';
+import { partOn } from './parting.ts';
 import { tune } from './tuning.ts';
 import type { Library } from './library.ts';
 import { CONTEST_PHASES } from './api.ts';
@@ -257,23 +257,13 @@ export class WgslEngine implements ForwardEngine {
     return compareWith(theirs, { logits, captured }, sites, checkpoint.model.dims.V);
   }
 
-  async part(
-    a: Plan,
-    b: Plan,
-    tokens: readonly number[],
-    { signal }: Parameters<Engine['part']>[3] = {},
-  ): Promise<Parting> {
-    const checkpoint = await this.#library.checkpoint(a.weights);
-    const given = checkTokens(tokens, checkpoint);
-    const one = await this.#capture(a, checkpoint, given, signal);
-    const other = await this.#capture(b, await this.#library.checkpoint(b.weights), given, signal);
-    const stream =
-      (captured: typeof one): StreamOf =>
-      (site) =>
-        captured.get(site)?.in ?? new Float32Array();
-    const sites = sitesOf(checkpoint).map(({ id }) => id);
-    return partingOf(sites, given.length, stream(one), stream(other));
-  }
+  part: Engine['part'] = (a, b, tokens, { signal } = {}) =>
+    partOn(
+      this.#library,
+      (plan, checkpoint, given) => this.#capture(plan, checkpoint, given, signal),
+      [a, b],
+      tokens,
+    );
 
   async compare(
     plan: Plan,
@@ -339,13 +329,24 @@ export class WgslEngine implements ForwardEngine {
     });
   };
 
-  async lost(): Promise<ProblemData> {
-    return problemData(await (await this.#open()).gpu.lost);
-  }
+  fit: Engine['fit'] = async (spec, options = {}) => {
+    const { fitOn } = await import('./fit.ts');
+    return this.#exclusive(async () => {
+      const session = await this.#open();
+      const place = { gpu: session.gpu, compiler: session.compiler, tuning: this.#tuning };
+      const load = async (
+        id: string,
+        checkpoint: Checkpoint,
+      ): Promise<Omit<FitModel, 'id' | 'checkpoint'>> => ({
+        weights: await this.#onDevice(session, id, checkpoint),
+        space: session.space(checkpoint),
+      });
+      return fitOn(spec, this.#library, place, load, options);
+    });
+  };
 
-  async loseDevice(): Promise<void> {
-    (await this.#session)?.gpu.device.destroy();
-  }
+  lost = async (): Promise<ProblemData> => problemData(await (await this.#open()).gpu.lost);
+  loseDevice = async (): Promise<void> => (await this.#session)?.gpu.device.destroy();
 
   async dispose(): Promise<void> {
     const session = await this.#session?.catch(() => undefined);

@@ -215,3 +215,27 @@ export function toFloat32({ name, dtype, bytes }: Tensor): Float32Array {
   }
   throw new TypeError(`Cannot read tensor "${name}" as floats: its dtype is ${dtype}`);
 }
+
+/** A safetensors file of these tensors, in this order; the header is padded so that they begin at a multiple of 8. */
+export function writeSafetensors(
+  tensors: Iterable<Tensor>,
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
+  const all = [...tensors];
+  const entries: Record<string, unknown> = { __metadata__: metadata };
+  let end = 0;
+  for (const { name, dtype, shape, bytes } of all) {
+    entries[name] = { dtype, shape, data_offsets: [end, (end += bytes.byteLength)] };
+  }
+  const json = JSON.stringify(entries);
+  const header = new TextEncoder().encode(json + ' '.repeat(-new TextEncoder().encode(json).length & 7));
+  const file = new Uint8Array(LENGTH_BYTES + header.length + end);
+  new DataView(file.buffer).setBigUint64(0, BigInt(header.length), true);
+  file.set(header, LENGTH_BYTES);
+  let at = LENGTH_BYTES + header.length;
+  for (const { bytes } of all) {
+    file.set(bytes, at);
+    at += bytes.byteLength;
+  }
+  return file;
+}

@@ -14,6 +14,12 @@ const FileRef = v.object({
   sha256: v.pipe(v.string(), v.hexadecimal(), v.length(64)),
 });
 
+/** Windows of token ids as little-endian uint16, one after the other. */
+const Windows = v.object({
+  ...FileRef.entries,
+  windowTokens: v.pipe(v.number(), v.integer(), v.minValue(2)),
+});
+
 const Twin = v.object({ config: v.string(), weights: FileRef, heldOutLoss: v.number() });
 
 const Catalog = v.object({
@@ -24,9 +30,13 @@ const Catalog = v.object({
   description: v.string(),
   parameterCount: v.pipe(v.number(), v.integer()),
   tokenizer: FileRef,
+  /** Text to fit on, and text to measure on that no fit ever sees. */
+  calibration: v.optional(Windows),
+  heldOut: v.optional(Windows),
   twins: v.record(v.pipe(v.string(), v.check(isNormId, 'is no known norm')), Twin),
 });
 
+export type WindowsInfo = v.InferOutput<typeof Windows>;
 export type TwinInfo = v.InferOutput<typeof Twin>;
 export type ModelInfo = Omit<v.InferOutput<typeof Catalog>, 'twins'> & {
   readonly twins: Readonly<Partial<Record<NormId, TwinInfo>>>;

@@ -38,6 +38,8 @@ export type Checkpoint = {
   readonly vocabSize: number;
   /** The norm it was trained with. */
   readonly norm: NormId;
+  /** Its configuration as its file has it, for a model of ours that can be written again. */
+  readonly config?: Readonly<Record<string, unknown>>;
   /** Tensors on the CPU, by the family's names; those that `streamed` has are not among them. */
   readonly file: TensorFile;
   readonly streamed?: Streamed;

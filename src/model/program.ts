@@ -144,25 +144,33 @@ export class Program implements Disposable {
   }
 
   /**
-   * One forward that keeps the input and the output of every site, or of `sites`: [T, C] each. For looking, not for
-   * timing: the pass is broken at every operation. Sites that are fused are not in it.
+   * One forward that keeps the input and the output of every site: [T, C] each; or of `sites`, and no further than
+   * the last of them. It may start at a site with what was captured there as its input: nothing else is alive at a site. For
+   * comparing engines and fitting, not for timing: the pass is broken at every operation. Sites that are fused are not
+   * in it.
    */
   async capture(
     tokens: ArrayLike<number>,
     sites?: readonly string[],
+    start?: { readonly site: string; readonly x: Float32Array },
   ): Promise<Map<string, { readonly in: Float32Array; readonly out: Float32Array }>> {
     const sizeBytes = tokens.length * this.#model.dims.C * 4;
-    const isWanted = (tap: Tap | null): tap is Tap => tap !== null && (sites?.includes(tap.site) ?? true);
-    const taps = this.ops.map(({ tap }) => tap).filter(isWanted);
+    const isKept = (tap: Tap | null): tap is Tap => tap !== null && (sites?.includes(tap.site) ?? true);
+    const last = sites ? this.ops.findLastIndex(({ tap }) => isKept(tap)) : -1;
+    const first = start ? this.ops.findIndex(({ site: at }) => at === start.site) : 0;
+    const ops = this.ops.slice(first, last < 0 ? undefined : last + 1);
+    const taps = ops.map(({ tap }) => tap).filter(isKept);
     using kept = this.#gpu.buffer('captured', 'probes', 2 * taps.length * sizeBytes);
     this.#prepare(tokens, 0);
+    const source = start && this.ops.find(({ tap }) => tap?.site === start.site)?.tap?.x;
+    if (start && source) this.#gpu.write(source, start.x);
     const encoder = this.#gpu.device.createCommandEncoder({ label: 'capture' });
     let at = 0;
-    for (const op of this.ops) {
+    for (const op of ops) {
       const pass = encoder.beginComputePass();
       this.#dispatch(pass, op, tokens.length, 0);
       pass.end();
-      for (const buffer of isWanted(op.tap) ? [op.tap.x, op.tap.y] : []) {
+      for (const buffer of isKept(op.tap) ? [op.tap.x, op.tap.y] : []) {
         encoder.copyBufferToBuffer(buffer.raw, 0, kept.raw, at, sizeBytes);
         at += sizeBytes;
       }
@@ -170,7 +178,7 @@ export class Program implements Disposable {
     this.#gpu.device.queue.submit([encoder.finish()]);
     const bytes = await this.#gpu.read([{ buffer: kept, sizeBytes: 2 * taps.length * sizeBytes }]);
     const part = (index: number): Float32Array => new Float32Array(bytes, index * sizeBytes, sizeBytes / 4);
-    return new Map(taps.map(({ site }, i) => [site, { in: part(2 * i), out: part(2 * i + 1) }]));
+    return new Map(taps.map((tap, i) => [tap.site, { in: part(2 * i), out: part(2 * i + 1) }]));
   }
 
   #prepare(tokens: ArrayLike<number>, past: number): void {

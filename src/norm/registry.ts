@@ -43,6 +43,8 @@ export type NormSpec = {
   readonly idea: string;
   readonly reference: Reference;
   readonly onnx: OnnxRecipe;
+  /** The forward of a PyTorch module whose parameters have the names of checkpoints. */
+  readonly torch: string;
 };
 
 const scalar = (tensor: string, value: number): ParamSpec => ({ size: 1, tensor, default: value });
@@ -64,6 +66,7 @@ export const NORMS = {
     color: { light: '#6f7680', dark: '#a3a9b2' },
     idea: 'Only the learnt scale and shift remain. Nothing holds the size of the activations.',
     reference: reference.none,
+    torch: 'self.weight * x + self.bias',
     onnx: onnx.none,
   },
   layernorm: {
@@ -79,6 +82,8 @@ export const NORMS = {
     color: { light: '#0072B2', dark: '#4aa8e0' },
     idea: 'Each token is centred and scaled by its own mean and spread: a straight line per token.',
     reference: reference.layernorm,
+    torch:
+      'self.weight * (x - x.mean(-1, keepdim=True)) * torch.rsqrt(x.var(-1, keepdim=True, correction=0) + self.eps) + self.bias',
     onnx: onnx.layernorm,
   },
   rmsnorm: {
@@ -94,6 +99,7 @@ export const NORMS = {
     color: { light: '#2f8fc4', dark: '#7cc4ee' },
     idea: 'Like LayerNorm without the centring: each token is divided by its root mean square.',
     reference: reference.rmsnorm,
+    torch: 'self.weight * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps) + self.bias',
     onnx: onnx.rmsnorm,
   },
   batchnorm: {
@@ -114,6 +120,7 @@ export const NORMS = {
     color: { light: '#00805d', dark: '#2fc39b' },
     idea: 'Each channel is centred and scaled by averages stored during training.',
     reference: reference.batchnorm,
+    torch: 'self.weight * (x - self.running_mean) * torch.rsqrt(self.running_var + self.eps) + self.bias',
     onnx: onnx.batchnorm,
   },
   instancenorm: {
@@ -134,6 +141,8 @@ export const NORMS = {
     color: { light: '#667a00', dark: '#b5c94a' },
     idea: 'Each channel is scaled by its spread over this prompt’s tokens.',
     reference: reference.instancenorm,
+    torch:
+      'self.weight * (x - x.mean(-2, keepdim=True)) * torch.rsqrt(x.var(-2, keepdim=True, correction=0) + self.eps) + self.bias',
     onnx: onnx.instancenorm,
   },
   dyt: {
@@ -150,6 +159,7 @@ export const NORMS = {
     color: { light: '#c04e00', dark: '#f2813c' },
     idea: 'No statistic at all: every value goes through the same tanh, scaled by one learnt α.',
     reference: reference.dyt,
+    torch: 'self.weight * torch.tanh(self.alpha * x) + self.bias',
     onnx: onnx.dyt,
   },
   derf: {
@@ -166,6 +176,7 @@ export const NORMS = {
     color: { light: '#b04a85', dark: '#e08fbd' },
     idea: 'DyT with the error function and a learnt shift s.',
     reference: reference.derf,
+    torch: 'self.weight * torch.erf(self.alpha * x + self.shift) + self.bias',
     onnx: onnx.derf,
   },
   dyisru: {
@@ -182,6 +193,7 @@ export const NORMS = {
     color: { light: '#8f6a00', dark: '#dfb23f' },
     idea: 'The exact pointwise counterpart of RMSNorm; it bends later and softer than tanh.',
     reference: reference.dyisru,
+    torch: 'self.weight * x * torch.rsqrt(self.b + x.square()) + self.bias',
     onnx: onnx.dyisru,
   },
   dyhardtanh: {
@@ -200,6 +212,7 @@ export const NORMS = {
     idea: 'Straight in the middle, flat outside: tanh with corners. The DyT paper’s ablation.',
     reference: reference.dyhardtanh,
     onnx: onnx.dyhardtanh,
+    torch: 'self.weight * (self.alpha * x).clamp(-1, 1) + self.bias',
   },
   dysigmoid: {
     label: 'DySigmoid',
@@ -217,6 +230,7 @@ export const NORMS = {
     idea: 'A tanh that is not centred at zero: the DyT paper’s ablation.',
     reference: reference.dysigmoid,
     onnx: onnx.dysigmoid,
+    torch: 'self.weight * torch.sigmoid(self.alpha * x) + self.bias',
   },
   dyarctan: {
     label: 'DyArctan',
@@ -234,6 +248,7 @@ export const NORMS = {
     idea: 'Bounded as tanh, but it takes far longer to get there.',
     reference: reference.dyarctan,
     onnx: onnx.dyarctan,
+    torch: 'self.weight * (2 / torch.pi) * torch.atan(self.alpha * x + self.shift) + self.bias',
   },
   dysoftsign: {
     label: 'DySoftsign',
@@ -251,6 +266,7 @@ export const NORMS = {
     idea: 'No exponential at all; it bends at once and saturates slowly.',
     reference: reference.dysoftsign,
     onnx: onnx.dysoftsign,
+    torch: 'self.weight * torch.nn.functional.softsign(self.alpha * x + self.shift) + self.bias',
   },
   dysatursin: {
     label: 'DySaturSin',
@@ -268,6 +284,8 @@ export const NORMS = {
     idea: 'A sine up to its crest, flat from there: second best of the Derf paper’s search.',
     reference: reference.dysatursin,
     onnx: onnx.dysatursin,
+    torch:
+      'self.weight * torch.sin((self.alpha * x + self.shift).clamp(-torch.pi / 2, torch.pi / 2)) + self.bias',
   },
 } as const satisfies Record<string, NormSpec>;
 

@@ -7,6 +7,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { DEFAULT_NORMS, forSoftware } from '../../src/bench/spec.ts';
 import { parseCommand } from '../../src/cli/args.ts';
 import { bench } from '../../src/cli/bench.ts';
+import { fit } from '../../src/cli/fit.ts';
 import { chooseModel, libraryOf } from '../../src/cli/models.ts';
 import { planAt, readPlan } from '../../src/cli/plan.ts';
 import { run } from '../../src/cli/run.ts';
@@ -28,7 +29,7 @@ const RUN = ['run', '--model', MODEL, '--tokens', '5,6,7'];
 /** The Problem that these words end in, without a GPU being asked. */
 async function refusal(...words: string[]): Promise<Problem> {
   try {
-    const asked = parseCommand(words, [run, bench]);
+    const asked = parseCommand(words, [run, bench, fit]);
     if ('work' in asked) {
       await asked.work(() => {
         throw new Error('it got as far as the adapter');
@@ -52,13 +53,13 @@ describe('words', () => {
   test.each([[['--help']], [['run', '--help']], [['run', '--help', '--tokens', '1']]])(
     '%j is help',
     (words) => {
-      const asked = parseCommand(words, [run, bench]);
+      const asked = parseCommand(words, [run, bench, fit]);
       expect('help' in asked && asked.help).toMatch(/normscope run|run {2}/i);
     },
   );
 
-  test.each([run, bench])('the help of $name names every option', ({ name, options }) => {
-    const asked = parseCommand([name, '--help'], [run, bench]);
+  test.each([run, bench, fit])('the help of $name names every option', ({ name, options }) => {
+    const asked = parseCommand([name, '--help'], [run, bench, fit]);
     for (const option of Object.keys(options))
       expect('help' in asked && asked.help).toContain(`--${option} `);
   });
@@ -102,6 +103,31 @@ describe('words', () => {
     const { code, message, hint } = await refusal(...words);
     expect(code).toBe('usage');
     expect(message).toMatch(/^Cannot /);
+    expect(message).toMatch(reason);
+    expect(hint).toMatch(cure);
+  });
+});
+
+describe('a fit', () => {
+  const FIT = ['fit', '--model', MODEL, '--to', 'dyt'];
+  test.each<[string, string[], RegExp, RegExp]>([
+    ['no model', ['fit', '--to', 'dyt'], /no model is given/, /fairy-tale-gpt/],
+    ['no norm', ['fit', '--model', MODEL], /no norm is given/, /rmsnorm/],
+    ['an unknown norm', ['fit', '--model', MODEL, '--to', 'tanh'], /no such to/, /dyt/],
+    [
+      'a method that says nothing of it',
+      ['fit', '--model', MODEL, '--to', 'rmsnorm', '--method', 'clip'],
+      /no such method/,
+      /sequential/,
+    ],
+    ['an unknown site', [...FIT, '--sites', 'ln_f,h.9.ln_1'], /h\.9\.ln_1/, /ln_f/],
+    ['a clip level that is none', [...FIT, '--kappa', '4,0'], /no number above 0/, /As in/],
+    ['no steps', [...FIT, '--steps', '0'], /steps "0"/, /digits/],
+    ['text that is not there', [...FIT, '--calibration', at('gone.txt')], /gone\.txt/, /here/],
+    ['a report into nowhere', [...FIT, '--out', at('no/where.json')], /no folder/, /Make it/],
+  ])('of %s is refused', async (_what, words, reason, cure) => {
+    const { code, message, hint } = await refusal(...words);
+    expect(code).toBe('usage');
     expect(message).toMatch(reason);
     expect(hint).toMatch(cure);
   });

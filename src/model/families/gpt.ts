@@ -153,6 +153,7 @@ export function gptCheckpoint({ config, norm, file }: GptFile): Checkpoint {
     context: T,
     vocabSize: V,
     norm,
+    config,
     file,
   };
 }

@@ -1,0 +1,160 @@
+// `normscope fit`: another norm put on a trained model and calibrated, as a file normscope/fit/1.
+import { mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { ConvertedFile } from '../fit/convert.ts';
+import { KAPPAS, METHODS, methodsFor, TUNE, fitAll } from '../fit/spec.ts';
+import type { FitProgress } from '../fit/spec.ts';
+import { FIRST_MODEL, weightsId } from '../model/catalog.ts';
+import { sitesOf } from '../model/model.ts';
+import { FIRST_NORM, NORM_IDS } from '../norm/registry.ts';
+import { Problem } from '../problem.ts';
+import { fitJson, fitMarkdown } from '../receipt/fit.ts';
+import { defineCommand, listOf, oneOf, usage, wholeNumber } from './args.ts';
+import type { Say } from './args.ts';
+import { SOFTWARE_OPTION, withEngine } from './engine.ts';
+import { checkTarget, readText, writeResult } from './files.ts';
+import { chooseModel, libraryOf } from './models.ts';
+import { checkPlan, readPlan } from './plan.ts';
+
+const EXAMPLE = weightsId(FIRST_MODEL, FIRST_NORM);
+/** Methods that keep sites fitted before. */
+const RESUMABLE = ['sequential', 'fine-tune'] as const;
+const SAY_EVERY_MS = 5000;
+
+/** Tells of every new stage, and every few seconds how far it is. */
+function teller(say: Say): (progress: FitProgress) => void {
+  let saidAtMs = -Infinity;
+  let saidStage = '';
+  return ({ stage, done, of, what, loss, r2 }) => {
+    const nowMs = performance.now();
+    if (stage === saidStage && nowMs - saidAtMs < SAY_EVERY_MS) return;
+    saidAtMs = nowMs;
+    saidStage = stage;
+    const found =
+      loss !== undefined ? `, loss ${loss.toFixed(4)}` : r2 !== undefined ? `, R² ${r2.toFixed(4)}` : '';
+    say(`${stage}: ${what}${found} (${done} of ${of})`);
+  };
+}
+
+const numberOf = (option: string, text: string): number => {
+  const value = Number(text);
+  if (!(value > 0 && Number.isFinite(value)))
+    throw usage(`Cannot use --${option} "${text}": it is no number above 0`, 'As in 4, or 0.02.');
+  return value;
+};
+
+export const fit = defineCommand({
+  name: 'fit',
+  says: 'put another norm on a trained model, calibrate it, and measure what it costs',
+  options: {
+    model: {
+      type: 'string',
+      value: 'id or folder',
+      says: `a twin, as ${EXAMPLE}, or a folder with its files`,
+    },
+    to: { type: 'string', value: 'norm', says: `the norm to put there: ${NORM_IDS.join(', ')}` },
+    method: { type: 'string', value: 'name', says: METHODS.join(', ') },
+    sites: { type: 'string', value: 'ln_f,…', says: 'swap these sites only' },
+    kappa: { type: 'string', value: '1,2,…', says: `clip: levels to try (${KAPPAS.join()})` },
+    steps: { type: 'string', value: 'n', says: `fine-tune: steps (${TUNE.steps})` },
+    rate: {
+      type: 'string',
+      value: 'x',
+      says: `fine-tune: learning rate at the start (${TUNE.learningRate})`,
+    },
+    calibration: { type: 'string', value: 'file', says: 'text to fit on instead of the model’s own' },
+    from: { type: 'string', value: 'file', says: 'an earlier fit: its fitted sites are taken as they are' },
+    table: { type: 'string', value: 'n', says: 'held-out windows for the table of sites; 0 for no table' },
+    out: { type: 'string', value: 'file', says: 'where the report goes; to stdout if not given' },
+    export: { type: 'string', value: 'folder', says: 'where the converted model goes' },
+    software: SOFTWARE_OPTION,
+  },
+  run: async (asked, say) => {
+    if (asked.model === undefined)
+      throw usage('Cannot fit: no model is given', `As in --model ${EXAMPLE}, or the path of a folder.`);
+    if (asked.to === undefined)
+      throw usage('Cannot fit: no norm is given', `--to is one of ${NORM_IDS.join(', ')}.`);
+    const member = oneOf('to', asked.to, NORM_IDS);
+    const method = oneOf('method', asked.method ?? 'sequential', methodsFor(member));
+    const kappas =
+      asked.kappa === undefined ? KAPPAS : listOf(asked.kappa).map((one) => numberOf('kappa', one));
+    const tune = {
+      ...TUNE,
+      ...(asked.steps === undefined ? {} : { steps: wholeNumber('steps', asked.steps, 1) }),
+      ...(asked.rate === undefined ? {} : { learningRate: numberOf('rate', asked.rate) }),
+    };
+    const tableWindows = asked.table === undefined ? 4 : wholeNumber('table', asked.table);
+    const text = asked.calibration === undefined ? undefined : readText(asked.calibration);
+    const earlier = asked.from === undefined ? undefined : readPlan(asked.from);
+    if (earlier && !RESUMABLE.some((one) => one === method))
+      throw usage(
+        `Cannot go on with ${method}: it fits no site after another`,
+        `--from is for ${RESUMABLE.join(' and ')}.`,
+      );
+    checkTarget(asked.out);
+    checkTarget(asked.export);
+
+    const chosen = chooseModel(asked.model);
+    const library = libraryOf([chosen]);
+    const { info, weights } = chosen;
+    const checkpoint = await library.checkpoint(weights);
+    const { sha256 } = await library.load(weights);
+    const all = sitesOf(checkpoint).map(({ id }) => id);
+    const sites = asked.sites === undefined ? all : listOf(asked.sites).map((id) => oneOf('sites', id, all));
+    const calibration =
+      text === undefined ? undefined : windowsOf(await library.tokenize(info.id, text), checkpoint.context);
+    const spec = {
+      ...fitAll(weights, sites, member, method),
+      kappas,
+      tune,
+      tableWindows,
+      ...(calibration ? { calibration } : {}),
+      ...(earlier ? { from: checkPlan(earlier, checkpoint, sha256) } : {}),
+    };
+    await withEngine(library, { isSoftware: asked.software }, say, async (engine) => {
+      const stop = new AbortController();
+      process.once('SIGINT', () => {
+        say('stopping; what was fitted is kept');
+        stop.abort();
+      });
+      const report = await engine.fit(spec, { signal: stop.signal, onStep: teller(say) });
+      const { original, raw, fitted } = report.heldOutLoss;
+      if (fitted !== null)
+        say(
+          `held-out loss: ${original?.toFixed(4)} as trained, ${raw?.toFixed(4)} swapped, ${fitted.toFixed(4)} fitted`,
+        );
+      writeResult(asked.out, fitJson(report));
+      if (asked.out !== undefined) say(`wrote ${asked.out}`);
+      if (report.isStopped) throw new DOMException('Stopped', 'AbortError');
+      if (asked.export === undefined) return;
+      const files: ConvertedFile[] = [
+        { path: 'report.md', bytes: new TextEncoder().encode(fitMarkdown(report)) },
+        {
+          path: 'model.onnx',
+          bytes: await engine.exportOnnx(report.plan, { weights: 'f32', hasPast: true }),
+        },
+      ];
+      try {
+        files.push(...(await library.converted(report.plan, fitted ?? 0)));
+      } catch (thrown) {
+        if (!(thrown instanceof Problem) || thrown.code !== 'usage') throw thrown;
+        say(thrown.message); // the other forms can say it
+      }
+      for (const { path, bytes } of files) {
+        const target = join(asked.export, path);
+        mkdirSync(dirname(target), { recursive: true });
+        writeResult(target, bytes);
+        say(`wrote ${target}`);
+      }
+    });
+  },
+});
+
+/** Whole windows of the context's length, the first token of the vocabulary before each text. */
+function windowsOf(tokens: readonly { readonly id: number }[], context: number): number[][] {
+  const ids = [0, ...tokens.map(({ id }) => id)];
+  const length = Math.min(context, ids.length);
+  return Array.from({ length: Math.floor(ids.length / length) }, (_, i) =>
+    ids.slice(length * i, length * (i + 1)),
+  );
+}

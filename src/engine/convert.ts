@@ -1,0 +1,51 @@
+// A fitted model as the files of a model folder: what `Library` reads, made of what it read.
+import { convertWeights, memberOf, torchSnippet } from '../fit/convert.ts';
+import type { ConvertedFile } from '../fit/convert.ts';
+import { sha256 } from '../format/fetch.ts';
+import { Problem } from '../problem.ts';
+import type { Plan } from '../model/plan.ts';
+import type { Checkpoint } from '../model/model.ts';
+import type { ModelInfo } from '../model/catalog.ts';
+
+/** A folder of one twin: description, configuration, weights and how PyTorch takes them. Throws Problem `usage`. */
+export function convertModel(
+  checkpoint: Checkpoint,
+  info: ModelInfo,
+  plan: Plan,
+  tokenizer: Uint8Array,
+  heldOutLoss: number,
+): ConvertedFile[] {
+  const norm = memberOf(plan);
+  const json = (value: unknown): Uint8Array =>
+    new TextEncoder().encode(`${JSON.stringify(value, null, 1)}\n`);
+  const bytes = convertWeights(checkpoint, plan);
+  const path = `${norm}/model.safetensors`;
+  // Texts are the first model's own files, which are not copied.
+  const { calibration: _, heldOut: __, ...rest } = info;
+  const card = {
+    ...rest,
+    id: `${info.id}-${norm}`,
+    name: `${info.name}, converted`,
+    description: `${plan.weights} with its norms swapped for others and calibrated by Normscope. ${info.description}`,
+    twins: {
+      [norm]: {
+        config: `${norm}/config.json`,
+        weights: { path, sizeBytes: bytes.byteLength, sha256: sha256(bytes) },
+        heldOutLoss,
+      },
+    },
+  };
+  if (!checkpoint.config)
+    throw new Problem(
+      'unsupported',
+      'Cannot write this model as a folder: its configuration is of another family',
+      'Export it as ONNX.',
+    );
+  return [
+    { path: 'model.json', bytes: json(card) },
+    { path: info.tokenizer.path, bytes: tokenizer },
+    { path: `${norm}/config.json`, bytes: json({ ...checkpoint.config, norm }) },
+    { path, bytes },
+    { path: 'load.py', bytes: new TextEncoder().encode(torchSnippet(norm, path)) },
+  ];
+}

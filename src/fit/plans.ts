@@ -1,0 +1,63 @@
+// Plans that a fit puts together, and what cannot be fitted.
+import type { Plan, Site, SitePlan } from '../model/plan.ts';
+import { normSpec } from '../norm/registry.ts';
+import type { NormId } from '../norm/registry.ts';
+import { Problem } from '../problem.ts';
+import { methodsFor } from './spec.ts';
+import type { FitSpec, Window } from './spec.ts';
+
+export const fitted = (norm: NormId, values: SitePlan['values'] = {}): SitePlan => ({
+  norm,
+  source: 'fitted',
+  alphaScale: 1,
+  values,
+});
+
+/** A plan with other members at some sites. */
+export const withSites = (plan: Plan, sites: Plan['sites']): Plan => ({
+  ...plan,
+  sites: { ...plan.sites, ...sites },
+});
+
+/** The model as it was trained. */
+export const originalPlan = (weights: string, norm: NormId, sites: readonly Site[]): Plan => ({
+  weights,
+  sites: Object.fromEntries(sites.map(({ id }) => [id, { norm, source: 'twin', alphaScale: 1 }])),
+});
+
+/** Throws Problem `usage` for what cannot be fitted. */
+export function checkSpec(
+  spec: FitSpec,
+  sites: readonly Site[],
+  windows: Windows,
+  V: number,
+  context: number,
+): void {
+  const wrong = (reason: string, hint: string): Problem =>
+    new Problem('usage', `Cannot fit: ${reason}`, hint);
+  const names = sites.map(({ id }) => id);
+  const stray = Object.keys(spec.sites).find((id) => !names.includes(id));
+  if (stray !== undefined) throw wrong(`there is no site "${stray}"`, `The sites are ${names.join(', ')}.`);
+  if (!Object.keys(spec.sites).length) throw wrong('no site is to be swapped', 'Choose at least one.');
+  for (const id of Object.values(spec.sites)) {
+    const methods = methodsFor(id);
+    if (!methods.includes(spec.method))
+      throw wrong(
+        `${spec.method} says nothing of ${normSpec(id).label}`,
+        `It can be fitted by ${methods.join(', ')}.`,
+      );
+  }
+  for (const [name, given] of Object.entries(windows)) {
+    const length = given[0]?.length ?? 0;
+    if (!given.length || given.some((passage) => passage.length !== length))
+      throw wrong(`the ${name} text has no windows of one length`, 'Give some of the same number of tokens.');
+    const most = name === 'heldOut' ? context + 1 : context;
+    if (length > most || length < 2)
+      throw wrong(`windows of ${length} ${name} tokens do not fit`, `From 2 to ${most} do.`);
+    const token = given.flat().find((id) => !Number.isInteger(id) || id < 0 || id >= V);
+    if (token !== undefined) throw wrong(`the ${name} text has token ${token}`, `The vocabulary has ${V}.`);
+  }
+}
+
+/** Text to fit on and text to measure on. */
+export type Windows = { readonly calibration: readonly Window[]; readonly heldOut: readonly Window[] };

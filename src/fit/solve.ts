@@ -1,0 +1,224 @@
+// Parameters of a member from what a site is given and what it should answer, in float64 on the CPU.
+import { bends, normSpec } from '../norm/registry.ts';
+import type { NormId } from '../norm/registry.ts';
+import { applyAffine, columnStatistics } from '../norm/reference.ts';
+import type { Params } from '../norm/reference.ts';
+
+/** Inputs x[n, C] of a site and outputs y[n, C] wanted of it; n is some windows of T rows. */
+export type SiteData = {
+  readonly x: Float32Array;
+  readonly y: Float32Array;
+  readonly C: number;
+  readonly T: number;
+  readonly eps: number;
+};
+
+/** What stands at the site now: γ[C] and β[C]. */
+export type Affine = { readonly gamma: ArrayLike<number>; readonly beta: ArrayLike<number> };
+
+/** Values for a plan, exact in f32, and the share of the wanted output's variance (a channel) they explain. */
+export type Solution = { readonly values: Readonly<Record<string, number[]>>; readonly r2: number };
+
+const at = (values: ArrayLike<number>, i: number): number => values[i] ?? Number.NaN;
+
+/** Mean of all values, and the standard deviation of a token's C channels, in the mean square over tokens. */
+export function moments(x: Float32Array, C: number): { mean: number; sigma: number } {
+  let mean = 0;
+  let variance = 0;
+  for (let row = 0; row < x.length; row += C) {
+    let [sum, square] = [0, 0];
+    for (let c = row; c < row + C; c++) sum += x[c] ?? 0;
+    for (let c = row; c < row + C; c++) square += ((x[c] ?? 0) - sum / C) ** 2;
+    mean += sum / x.length;
+    variance += square / x.length;
+  }
+  return { mean, sigma: Math.sqrt(variance) };
+}
+
+/** Slope of a member's function at 0: 1 for tanh, 2/√π for erf. */
+function centreSlope(id: NormId): number {
+  const { bend } = normSpec(id).reference;
+  return bend ? (bend.value(1e-5) - bend.value(-1e-5)) / 2e-5 : 1;
+}
+
+/** Scalars of a member whose argument is `slope` · x plus its own shifts; others as by default. */
+export function scalarsAt(id: NormId, slope: number, others: Params = {}): Record<string, number[]> {
+  const { params, gain } = normSpec(id);
+  const own = Object.entries(params).filter(([, param]) => param.size === 1);
+  return Object.fromEntries(
+    own.map(([name, param]) => [
+      name,
+      [Math.fround(name === gain?.param ? slope ** gain.power : (others[name]?.[0] ?? param.default))],
+    ]),
+  );
+}
+
+/** Statistics that a checkpoint of this member stores, of x[n, C]; none for most. */
+function stored(id: NormId, { x, C }: SiteData): Record<string, number[]> {
+  const measured = Object.entries(normSpec(id).params).filter(([, param]) => param.measured);
+  if (!measured.some(([, param]) => param.measured === 'variance' && param.tensor !== null)) return {};
+  const { mean, variance } = columnStatistics(Float64Array.from(x), C);
+  const column = { mean, meanLow: new Float64Array(C), variance };
+  return Object.fromEntries(
+    measured.map(([name, param]) => [name, rounded(column[param.measured ?? 'mean'])]),
+  );
+}
+
+const rounded = (values: ArrayLike<number>): number[] => Array.from(values, Math.fround);
+
+/** core[n, C] of a member; statistics over tokens are taken a window at a time, as they run. */
+function coreOf(id: NormId, { x, C, T, eps }: SiteData, params: Params): Float64Array {
+  const { reference } = normSpec(id);
+  const core = new Float64Array(x.length);
+  for (let row = 0; row < x.length; row += T * C) {
+    core.set(reference.core(Float64Array.from(x.subarray(row, row + T * C)), C, params, eps), row);
+  }
+  return core;
+}
+
+/** Sum over channels of the squares of y about its channel's mean. */
+function spread(y: ArrayLike<number>, C: number): number {
+  const n = y.length / C;
+  const mean = new Float64Array(C);
+  for (let i = 0; i < y.length; i++) mean[i % C] = at(mean, i % C) + at(y, i) / n;
+  let sum = 0;
+  for (let i = 0; i < y.length; i++) sum += (at(y, i) - at(mean, i % C)) ** 2;
+  return sum;
+}
+
+/** R² of values on a site's data. */
+export function rSquared(id: NormId, data: SiteData, values: Params): number {
+  const out = applyAffine(coreOf(id, data, values), data.C, values);
+  let error = 0;
+  for (let i = 0; i < out.length; i++) error += (at(out, i) - at(data.y, i)) ** 2;
+  return 1 - error / spread(data.y, data.C);
+}
+
+/**
+ * γ and β carried, γ times κ, and a gain of 1/(κσ) at the centre whatever the member's function: α = 1/(κσ) for tanh,
+ * √π/(2κσ) for erf, b = (κσ)². A member without a gain takes κ = 1; one that does nothing but the affine divides by σ.
+ */
+export function clip(id: NormId, data: SiteData, { gamma, beta }: Affine, kappa: number): Solution {
+  const { mean, sigma } = moments(data.x, data.C);
+  const spec = normSpec(id);
+  const isAffine = !bends(id) && spec.over === 'element';
+  const factor = isAffine ? 1 / sigma : spec.gain ? kappa : 1;
+  const values = {
+    ...scalarsAt(id, 1 / (kappa * sigma * centreSlope(id))),
+    ...stored(id, data),
+    gamma: rounded(Array.from(gamma, (value) => factor * value)),
+    beta: rounded(Array.from(beta, (value, c) => value - (isAffine ? (at(gamma, c) * mean) / sigma : 0))),
+  };
+  return { values, r2: rSquared(id, data, values) };
+}
+
+/** The lowest point of a function near the best of `points` of a grid, by golden section. Kiefer 1953. */
+function lowest(f: (t: number) => number, low: number, high: number, points: number): number {
+  const step = (high - low) / (points - 1);
+  let best = low;
+  let least = Infinity;
+  for (let i = 0; i < points; i++) {
+    const value = f(low + i * step);
+    if (value < least) [best, least] = [low + i * step, value];
+  }
+  const share = (Math.sqrt(5) - 1) / 2;
+  let [a, b] = [best - step, best + step];
+  let [c, d] = [b - share * (b - a), a + share * (b - a)];
+  let [fc, fd] = [f(c), f(d)];
+  for (let i = 0; i < 22; i++) {
+    if (fc < fd) {
+      [b, d, fd] = [d, c, fc];
+      c = b - share * (b - a);
+      fc = f(c);
+    } else {
+      [a, c, fc] = [c, d, fd];
+      d = a + share * (b - a);
+      fd = f(d);
+    }
+  }
+  return (a + b) / 2;
+}
+
+/** f by a table: straight lines between 4096 points of [-8, 8], f itself beyond. Good to 3e-6, for searches. */
+function tabled(f: (u: number) => number): (u: number) => number {
+  const scale = 256;
+  const table = Float64Array.from({ length: 16 * scale + 2 }, (_, i) => f(i / scale - 8));
+  return (u) => {
+    const place = (u + 8) * scale;
+    if (!(place >= 0 && place < 16 * scale)) return f(u);
+    const i = Math.floor(place);
+    const left = table[i] ?? 0;
+    return left + (place - i) * ((table[i + 1] ?? 0) - left);
+  };
+}
+
+/** Least sum of squares that γ and β a channel leave, for f(slope · x + shift). */
+function residual({ x, y, C }: SiteData, f: (u: number) => number): (slope: number, shift: number) => number {
+  const n = x.length / C;
+  const [meanY, squareY] = [new Float64Array(C), new Float64Array(C)];
+  for (let i = 0; i < y.length; i++) {
+    meanY[i % C] = at(meanY, i % C) + at(y, i) / n;
+    squareY[i % C] = at(squareY, i % C) + at(y, i) ** 2;
+  }
+  return (slope, shift) => {
+    const [sum, square, product] = [new Float64Array(C), new Float64Array(C), new Float64Array(C)];
+    for (let i = 0, c = 0; i < x.length; i++) {
+      const value = f(slope * (x[i] ?? 0) + shift);
+      sum[c] = (sum[c] ?? 0) + value;
+      square[c] = (square[c] ?? 0) + value * value;
+      product[c] = (product[c] ?? 0) + value * (y[i] ?? 0);
+      if (++c === C) c = 0;
+    }
+    let error = 0;
+    for (let c = 0; c < C; c++) {
+      const variance = at(square, c) - at(sum, c) ** 2 / n;
+      const covariance = at(product, c) - at(sum, c) * at(meanY, c);
+      error +=
+        at(squareY, c) - n * at(meanY, c) ** 2 - (variance > 1e-12 * n ? covariance ** 2 / variance : 0);
+    }
+    return error;
+  };
+}
+
+/** Scalars by line search over the gain (in logarithms, around 1/σ) and over a shift, turn by turn. */
+function searchScalars(id: NormId, data: SiteData): Record<string, number[]> {
+  const { params, gain, reference } = normSpec(id);
+  if (!gain || !reference.bend) return scalarsAt(id, 1);
+  const { sigma } = moments(data.x, data.C);
+  const error = residual(data, tabled(reference.bend.value));
+  const shifts = Object.keys(params).filter((name) => params[name]?.size === 1 && name !== gain.param);
+  const bySlope = (shift: number, around: number, reach: number, points: number): number =>
+    Math.exp(
+      lowest((t) => error(Math.exp(t), shift), Math.log(around) - reach, Math.log(around) + reach, points),
+    );
+  let slope = bySlope(0, 1 / sigma, Math.log(32), 15);
+  let shift = 0;
+  // Where the function is hardly bent, the two are hardly told apart: many turns.
+  let [last, least] = [Infinity, error(slope, shift)];
+  for (let turn = 0; turn < 24 && shifts.length && last - least > 1e-4 * least; turn++) {
+    shift = lowest((t) => error(slope, t), shift - 0.5, shift + 0.5, 5);
+    slope = bySlope(shift, slope, 0.2, 3);
+    [last, least] = [least, error(slope, shift)];
+  }
+  return scalarsAt(id, slope, Object.fromEntries(shifts.map((name) => [name, [shift]])));
+}
+
+/** γ and β a channel by linear regression of y on the member's core; its scalars by line search. */
+export function leastSquares(id: NormId, data: SiteData): Solution {
+  const { x, y, C } = data;
+  const n = x.length / C;
+  const own = { ...searchScalars(id, data), ...stored(id, data) };
+  const core = coreOf(id, data, own);
+  const { mean, variance } = columnStatistics(core, C);
+  const meanY = new Float64Array(C);
+  for (let i = 0; i < y.length; i++) meanY[i % C] = at(meanY, i % C) + at(y, i) / n;
+  const covariance = new Float64Array(C);
+  for (let i = 0; i < y.length; i++) {
+    const c = i % C;
+    covariance[c] = at(covariance, c) + ((at(core, i) - at(mean, c)) * (at(y, i) - at(meanY, c))) / n;
+  }
+  const gamma = covariance.map((value, c) => (at(variance, c) > 1e-20 ? value / at(variance, c) : 0));
+  const beta = meanY.map((value, c) => value - at(gamma, c) * at(mean, c));
+  const values = { ...own, gamma: rounded(gamma), beta: rounded(beta) };
+  return { values, r2: rSquared(id, data, values) };
+}

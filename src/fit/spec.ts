@@ -1,0 +1,149 @@
+// What a fit is asked for and what it answers: plain JSON, `normscope/fit/1`.
+import type { AdapterDescription } from '../gpu/device.ts';
+import { bends, isMeasurable, normSpec } from '../norm/registry.ts';
+import type { NormId } from '../norm/registry.ts';
+import type { Plan } from '../model/plan.ts';
+
+export const FIT_SCHEMA = 'normscope/fit/1';
+
+/**
+ * `moment`: the gain of the centre as the site's σ wants it, γ and β carried. `clip`: the same, bending κ times later.
+ * `least-squares`: γ and β a channel in closed form, the gain by line search, each site on the original's activations.
+ * `sequential`: the same on what the sites before, already swapped, now produce. `fine-tune`: then gradient descent on
+ * the norms' parameters alone, against the original's own predictions.
+ */
+export const METHODS = ['moment', 'clip', 'least-squares', 'sequential', 'fine-tune'] as const;
+export type Method = (typeof METHODS)[number];
+
+/** Clip levels that `clip` tries. */
+export const KAPPAS: readonly number[] = [1, 2, 4, 6, 8];
+
+/** Statistics over a prompt's tokens that no checkpoint stores. */
+const isUnstorable = (id: NormId): boolean =>
+  isMeasurable(id) && !Object.values(normSpec(id).params).some((p) => p.measured === 'variance' && p.tensor);
+
+/** Methods that say something of a member; a member that does not bend has no clip level. */
+export const methodsFor = (id: NormId): Method[] =>
+  METHODS.filter(
+    (method) => (method !== 'clip' || bends(id)) && (method !== 'fine-tune' || !isUnstorable(id)),
+  );
+
+export type Window = readonly number[];
+
+export type FitSpec = {
+  readonly weights: string;
+  /** Sites to swap and what to put there; the others stay as the model has them. */
+  readonly sites: Readonly<Record<string, NormId>>;
+  readonly method: Method;
+  readonly kappas: readonly number[];
+  readonly tune: {
+    readonly steps: number;
+    readonly learningRate: number;
+    readonly seed: number;
+  };
+  /** Windows of tokens to fit on; the model's own where it brings some. */
+  readonly calibration?: readonly Window[];
+  /** Windows of tokens to measure on, of which all but the last are run; the model's own where it brings some. */
+  readonly heldOut?: readonly Window[];
+  /** Held-out windows that the table of sites is measured on, which takes two forwards a site each; 0 for no table. */
+  readonly tableWindows: number;
+  /** A plan whose fitted sites are taken as they are: goes on where a stopped fit ended. */
+  readonly from?: Plan;
+};
+
+export const TUNE = { steps: 320, learningRate: 0.02, seed: 1 } as const;
+
+/** `member` at all of `sites`. */
+export const fitAll = (
+  weights: string,
+  sites: readonly string[],
+  member: NormId,
+  method: Method,
+): FitSpec => ({
+  weights,
+  sites: Object.fromEntries(sites.map((id) => [id, member])),
+  method,
+  kappas: KAPPAS,
+  tune: TUNE,
+  tableWindows: 4,
+});
+
+/** A plan on the held-out text: nats per token, nats per token to the original, share of tokens. */
+export type Measured = { readonly loss: number; readonly kl: number; readonly top1: number };
+
+export type SiteFit = {
+  readonly site: string;
+  readonly norm: NormId;
+  readonly method: Method;
+  /** α, s or b as fitted. */
+  readonly scalars: Readonly<Record<string, number>>;
+  /** Of the site's own output on the calibration text, as the method saw it; null where it did not look. */
+  readonly r2: number | null;
+  /** Held-out loss with this site alone swapped less the original's; with all others swapped less that of all. */
+  readonly aloneDelta: number | null;
+  readonly withoutDelta: number | null;
+};
+
+export type FitReport = {
+  readonly schema: typeof FIT_SCHEMA;
+  readonly startedAt: string;
+  readonly adapter: AdapterDescription;
+  readonly weights: string;
+  readonly sha256: string;
+  readonly method: Method;
+  /** The clip level that was best on the calibration text. */
+  readonly kappa: number | null;
+  readonly isStopped: boolean;
+  /** With the fitted values; of a stopped fit, as far as it came. */
+  readonly plan: Plan;
+  readonly tokens: { readonly calibration: number; readonly heldOut: number };
+  /** Nats per token; null in a stopped fit. */
+  readonly heldOutLoss: {
+    readonly original: number | null;
+    readonly raw: number | null;
+    readonly fitted: number | null;
+  };
+  readonly measured: {
+    readonly raw: Measured;
+    readonly fitted: Measured;
+    /** Fresh modules: half the gain, γ = 1, β = 0, as the DyT repository converts; null where nothing bends. */
+    readonly fresh: Measured | null;
+    /** Sites that only divide by the σ of the calibration text: γx/σ + β, as work on removing norms has it. */
+    readonly frozen: Measured;
+    /** The twin that was trained with the member, where there is one; it has no KL to speak of. */
+    readonly native: { readonly weights: string; readonly loss: number } | null;
+  } | null;
+  /** Clip levels and their losses, nats per token. */
+  readonly sweep: readonly {
+    readonly kappa: number;
+    readonly calibration: number;
+    readonly heldOut: number;
+  }[];
+  readonly sites: readonly SiteFit[];
+  /** Loss of each step of fine-tuning: nats per token, to the original's predictions. */
+  readonly trace: readonly number[];
+  /** Held-out loss of each token less the original's: a row a window. */
+  readonly lossMap: readonly (readonly number[])[];
+  readonly seconds: {
+    readonly collect: number;
+    readonly fit: number;
+    readonly tune: number;
+    readonly measure: number;
+  };
+};
+
+export type FitStage = 'collect' | 'fit' | 'tune' | 'measure';
+export type FitProgress = {
+  readonly stage: FitStage;
+  readonly done: number;
+  readonly of: number;
+  /** Site or plan under way. */
+  readonly what: string;
+  /** Of the step, where it has one. */
+  readonly loss?: number;
+  readonly r2?: number;
+};
+export type FitOptions = {
+  readonly signal?: AbortSignal;
+  readonly onStep?: (progress: FitProgress) => void;
+};

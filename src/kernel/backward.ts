@@ -1,0 +1,96 @@
+// Kernels of a fit's forward and backward: gradients of activations everywhere, of parameters at norm sites only.
+import { normSpec, thetaLayout } from '../norm/registry.ts';
+import type { NormId } from '../norm/registry.ts';
+import type { AttentionShape } from './attention.ts';
+import type { PlannedKernel } from './compile.ts';
+import type { MatmulShape } from './matmul.ts';
+import { memberInMemory } from './norm.ts';
+
+const LANES = 64;
+const SPAN = 8;
+const MOST_GROUPS = 65535;
+
+/** x, theta[P], dy[T, C] → dx, taken[T, C], shares[T, 2]. */
+export function normBackward(id: NormId, C: number, eps: number, isAdded: boolean): PlannedKernel {
+  const { constants } = memberInMemory(id, { C, eps, dtype: 'f32', hasResidual: false });
+  const { over, line } = normSpec(id);
+  return {
+    spec: {
+      files: ['norm/_f32', 'norm/_backward', `norm/${id}`],
+      entry: 'backward',
+      constants: {
+        ...constants,
+        OVER_ROW: over === 'token',
+        CENTRED: line?.isCentred === true,
+        ADD: isAdded,
+      },
+    },
+    workgroups: (T) => [T],
+  };
+}
+
+/** taken, dy[T, C], shares[T, 2] → dtheta[P]. */
+export function thetaBackward(id: NormId, C: number): PlannedKernel {
+  const { offsets } = thetaLayout(id, C);
+  const scalars = Object.entries(normSpec(id).params).filter(([, { size }]) => size === 1);
+  return {
+    spec: {
+      files: ['fit/theta_back'],
+      entry: 'backward',
+      constants: {
+        WG: LANES,
+        C,
+        GAMMA: offsets['gamma'] ?? 0,
+        BETA: offsets['beta'] ?? 0,
+        SCALARS: scalars.length,
+        BEGIN: offsets[scalars[0]?.[0] ?? ''] ?? 0,
+      },
+    },
+    workgroups: () => [Math.ceil((C + scalars.length) / LANES)],
+  };
+}
+
+/** a, b[T, N] → y[T, N]. */
+export const elements = (what: 'sum' | 'gelu' | 'gelu derivative', N: number): PlannedKernel => ({
+  spec: {
+    files: ['fit/elements'],
+    entry: 'forward',
+    constants: { WG: LANES, N, SUM: what === 'sum', DERIVATIVE: what === 'gelu derivative' },
+  },
+  workgroups: (T) => [Math.min(Math.ceil((T * N) / LANES), MOST_GROUPS)],
+});
+
+/** dy[T, N], w[N, K] → dx[T, K]. */
+export const matmulBackward = ({ N, K, dtype }: MatmulShape, isAdded: boolean): PlannedKernel => ({
+  spec: {
+    files: [`lib/weight_${dtype}`, 'fit/matmul_back'],
+    entry: 'backward',
+    constants: { WG: LANES, N, K, PAIRS: Math.ceil(K / 2), ADD: isAdded },
+  },
+  workgroups: (T) => [Math.ceil(K / 2 / LANES), Math.ceil(T / 4)],
+});
+
+/** qkv, cache, dy[T, C] → rows[T, H, 2] and dqkv[T, 3C], in two dispatches. */
+export const attentionBackward = ({ C, H, context }: AttentionShape, isRotary: boolean): PlannedKernel[] =>
+  ['queries', 'keys'].map((half) => ({
+    spec: {
+      files: ['fit/_attention', `fit/attention_${half}`],
+      entry: 'backward',
+      constants: {
+        WG: LANES,
+        C,
+        H,
+        D: C / H,
+        CONTEXT: context,
+        SCALE: { f32: 1 / Math.sqrt(C / H) },
+        ROTARY: isRotary,
+      },
+    },
+    workgroups: (T) => [Math.ceil(T / LANES), H],
+  }));
+
+/** logits, wanted[T, V] → losses[T], dlogits[T, V]. */
+export const divergenceKernel = (V: number): PlannedKernel => ({
+  spec: { files: ['fit/divergence'], entry: 'forward', constants: { WG: LANES, SPAN, V } },
+  workgroups: (T) => [T],
+});

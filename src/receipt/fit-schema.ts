@@ -1,0 +1,73 @@
+// normscope/fit/1: the form of a fit, field by field as src/fit/spec.ts has it.
+import * as v from 'valibot';
+import { FIT_SCHEMA, METHODS } from '../fit/spec.ts';
+import { PARAM_SOURCES } from '../model/plan.ts';
+import { NORM_IDS } from '../norm/registry.ts';
+
+const text = v.string();
+const number = v.pipe(v.number(), v.finite());
+const maybe = v.nullable(number);
+const count = v.pipe(number, v.integer(), v.minValue(0));
+const norm = v.picklist(NORM_IDS);
+const method = v.picklist(METHODS);
+
+const Measured = v.strictObject({ loss: number, kl: number, top1: number });
+
+export const FittedPlan = v.strictObject({
+  weights: text,
+  sites: v.record(
+    text,
+    v.strictObject({
+      norm,
+      source: v.picklist(PARAM_SOURCES),
+      alphaScale: number,
+      values: v.optional(v.record(text, v.array(number))),
+    }),
+  ),
+});
+
+export const FitReceipt = v.strictObject({
+  schema: v.literal(FIT_SCHEMA),
+  startedAt: v.pipe(text, v.isoTimestamp()),
+  adapter: v.strictObject({
+    vendor: text,
+    architecture: text,
+    device: text,
+    description: text,
+    isFallback: v.boolean(),
+    subgroupMinSize: maybe,
+    subgroupMaxSize: maybe,
+  }),
+  weights: text,
+  sha256: text,
+  method,
+  kappa: maybe,
+  isStopped: v.boolean(),
+  plan: FittedPlan,
+  tokens: v.strictObject({ calibration: count, heldOut: count }),
+  heldOutLoss: v.strictObject({ original: maybe, raw: maybe, fitted: maybe }),
+  measured: v.nullable(
+    v.strictObject({
+      raw: Measured,
+      fitted: Measured,
+      fresh: v.nullable(Measured),
+      frozen: Measured,
+      native: v.nullable(v.strictObject({ weights: text, loss: number })),
+    }),
+  ),
+  sweep: v.array(v.strictObject({ kappa: number, calibration: number, heldOut: number })),
+  sites: v.array(
+    v.strictObject({
+      site: text,
+      norm,
+      method,
+      scalars: v.record(text, number),
+      r2: maybe,
+      aloneDelta: maybe,
+      withoutDelta: maybe,
+    }),
+  ),
+  trace: v.array(number),
+  lossMap: v.array(v.array(number)),
+  seconds: v.strictObject({ collect: number, fit: number, tune: number, measure: number }),
+});

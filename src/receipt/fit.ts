@@ -1,0 +1,80 @@
+// A fit as files: JSON that carries the fitted values, and a report in Markdown to paste anywhere.
+import * as v from 'valibot';
+import type { FitReport, Measured } from '../fit/spec.ts';
+import { adapterName } from '../gpu/device.ts';
+import { normSpec } from '../norm/registry.ts';
+import { FitReceipt } from './fit-schema.ts';
+
+/** The report as `normscope/fit/1`, checked against its schema. Throws ValiError. */
+export const fitJson = (report: FitReport): string =>
+  `${JSON.stringify(v.parse(FitReceipt, report), null, 1)}\n`;
+
+/** A report out of a file's text. Throws SyntaxError or ValiError. */
+export const readFit = (json: string): FitReport => v.parse(FitReceipt, JSON.parse(json)) as FitReport;
+
+const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+
+const digits = (value: number | null | undefined, n = 4): string =>
+  value === null || value === undefined ? '' : value.toFixed(n);
+
+/** The report in Markdown. */
+export function fitMarkdown(report: FitReport): string {
+  const { measured, heldOutLoss, sites, sweep, seconds, tokens } = report;
+  const row = (name: string, { loss, kl, top1 }: Measured): string[] => [
+    name,
+    digits(loss),
+    digits(kl),
+    `${(100 * top1).toFixed(1)} %`,
+  ];
+  const members = [...new Set(sites.map(({ norm }) => normSpec(norm).label))].join(', ');
+  const whole = [
+    ['as trained', digits(heldOutLoss.original), '', ''],
+    ...(measured
+      ? [
+          row(`fitted: ${report.method}`, measured.fitted),
+          row('raw swap', measured.raw),
+          ...(measured.fresh ? [row('fresh module', measured.fresh)] : []),
+          row('σ frozen', measured.frozen),
+          ...(measured.native
+            ? [[`trained so (${measured.native.weights})`, digits(measured.native.loss), '', '']]
+            : []),
+        ]
+      : []),
+  ];
+  const parts = [
+    `# ${report.weights} → ${members}, ${report.method}${report.kappa === null ? '' : `, κ = ${report.kappa}`}`,
+    `${tokens.calibration} tokens to fit on, ${tokens.heldOut} others to measure on. ${adapterName(report.adapter)}${report.adapter.isFallback ? ' (software adapter)' : ''}; ${Object.entries(
+      seconds,
+    )
+      .map(([stage, value]) => `${stage} ${value.toFixed(1)} s`)
+      .join(', ')}.${report.isStopped ? ' Stopped before its end.' : ''}`,
+    table(['', 'held-out loss, nats per token', 'KL to the original, nats', 'top-1 agreement'], whole),
+    ...(sweep.length
+      ? [
+          table(
+            ['κ', 'loss on the calibration text', 'held-out loss'],
+            sweep.map(({ kappa, calibration, heldOut }) => [
+              `${kappa}`,
+              digits(calibration),
+              digits(heldOut),
+            ]),
+          ),
+        ]
+      : []),
+    table(
+      ['site', 'norm', 'scalars', 'R²', 'Δloss alone', 'Δloss of all for it'],
+      sites.map(({ site, norm, scalars, r2, aloneDelta, withoutDelta }) => [
+        site,
+        normSpec(norm).label,
+        Object.entries(scalars)
+          .map(([name, value]) => `${name} ${value.toPrecision(4)}`)
+          .join(', '),
+        digits(r2),
+        digits(aloneDelta),
+        digits(withoutDelta === null ? null : -withoutDelta),
+      ]),
+    ),
+  ];
+  return `${parts.join('\n\n')}\n`;
+}
