@@ -39,29 +39,25 @@ const work = new Fitting(
 /** By their fits: what a sketch reached. */
 type Wanted = Readonly<Record<string, readonly [fit: () => Promise<void>, loss: number]>>;
 
-it.each<[string, Wanted]>([
-  ['clip', { 'κ = 1': [() => work.clip([1]), 5.993], 'κ = 4': [() => work.clip([4]), 4.036] }],
-  [
-    'least squares',
-    {
-      sequential: [() => work.sequential(), 3.761],
-      'each site alone': [() => work.leastSquares(), 3.886],
-    },
-  ],
-])('%s reaches the losses of the sketch', { timeout: 600_000 }, async (_name, wanted) => {
-  const plans: Plan[] = [];
-  for (const [fit] of Object.values(wanted)) {
-    await fit();
-    plans.push(work.plan);
-  }
-  const [original, ...got] = await measure(lab, model, work.original, plans, heldOut, () => undefined);
-  expect(original?.loss).toBeCloseTo(3.439, 2);
-  expect(original).toMatchObject({ kl: 0, top1: 1 });
-  Object.entries(wanted).forEach(([name, [, want]], i) => {
-    const { loss = Number.NaN, kl = 0, top1 = 0 } = got[i] ?? {};
-    console.info(
-      `${name}: ${loss.toFixed(4)}, sketch ${want}, KL ${kl.toFixed(4)}, top-1 ${top1.toFixed(4)}`,
-    );
-    expect(Math.abs(loss - want), name).toBeLessThan(0.03);
-  });
-});
+// The slower methods are run by `npm run normscope -- fit`: their minutes are too many for every change.
+it.each<[string, Wanted]>([['clip', { 'κ = 4': [() => work.clip([4]), 4.036] }]])(
+  '%s reaches the losses of the sketch',
+  { timeout: 600_000 },
+  async (_name, wanted) => {
+    const plans: Plan[] = [];
+    for (const [fit] of Object.values(wanted)) {
+      await fit();
+      plans.push(work.plan);
+    }
+    const [original, ...got] = await measure(lab, model, work.original, plans, heldOut, () => undefined);
+    expect(original?.loss).toBeCloseTo(3.439, 2);
+    expect(original).toMatchObject({ kl: 0, top1: 1 });
+    Object.entries(wanted).forEach(([name, [, want]], i) => {
+      const { loss = Number.NaN, kl = 0, top1 = 0 } = got[i] ?? {};
+      console.info(
+        `${name}: ${loss.toFixed(4)}, sketch ${want}, KL ${kl.toFixed(4)}, top-1 ${top1.toFixed(4)}`,
+      );
+      expect(Math.abs(loss - want), name).toBeLessThan(0.03);
+    });
+  },
+);
