@@ -42,13 +42,22 @@ export type BenchState = {
   readonly progress: BenchProgress | null;
   /** Of the bench under way: what is expected of it. */
   readonly predicted: Pick<BenchReport, 'predictions' | 'cells' | 'contestants'> | null;
+  /** The page was hidden while the bench under way ran: browsers slow such pages down. */
+  readonly wasHidden: boolean;
   /** The clock whose times are drawn. */
   readonly level: Level;
   /** Newest first. */
   readonly kept: readonly KeptReport[];
 };
 
-export const NO_BENCH: BenchState = { draft: null, progress: null, predicted: null, level: 'gpu', kept: [] };
+export const NO_BENCH: BenchState = {
+  draft: null,
+  progress: null,
+  predicted: null,
+  wasHidden: false,
+  level: 'gpu',
+  kept: [],
+};
 
 /** The draft to begin with; small where the adapter is a program on the processor. */
 export function draftFor(environment: Environment | null, info: ModelInfo | null): BenchDraft {

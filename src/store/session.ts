@@ -1,6 +1,6 @@
 // The conversation with the engine: watches the config, asks, and puts the answers into the store. The last wish
 // wins: a new one stops what is under way. What fails leaves the last good result standing.
-import type { BenchProgress, BenchSpec } from '../bench/spec.ts';
+import type { BenchProgress, BenchSpec, Flag } from '../bench/spec.ts';
 import type { Foreseen } from '../bench/suite.ts';
 import type { Engine, Run } from '../engine/api.ts';
 import { weightsId } from '../model/catalog.ts';
@@ -29,6 +29,10 @@ import type { Config, Experiment, RunState } from './store.ts';
 
 const TIMING = { samples: 20, budgetMs: 1500 } as const;
 const COMPARE_ROUNDS = 10;
+const HIDDEN: Flag = {
+  code: 'hidden-page',
+  words: 'The page was hidden while it ran: browsers slow such pages down.',
+};
 /** How long the page rests before onnxruntime is fetched and asked. */
 const IDLE_MS = 800;
 
@@ -289,16 +293,18 @@ export function createSession(store: Experiment, engine: Engine): Session {
   const bench = (spec: BenchSpec): Promise<void> =>
     instead(async (signal) => {
       setRun(store, { phase: 'benching', problem: null });
-      setBench(store, { progress: null, predicted: null });
+      setBench(store, { progress: null, predicted: null, wasHidden: false });
       const { info, environment } = store.getState().run;
       if (info) setBench(store, { draft: draftOf(spec, draftFor(environment, info)) });
       try {
-        const report = await engine.bench(spec, {
+        const measured = await engine.bench(spec, {
           signal,
           onProgress: unlessAborted(signal, (progress: BenchProgress) => setBench(store, { progress })),
           onPredicted: unlessAborted(signal, (predicted: Foreseen) => setBench(store, { predicted })),
         });
-        if (report.results.length === 0) return;
+        if (measured.results.length === 0) return;
+        const { wasHidden } = store.getState().bench;
+        const report = wasHidden ? { ...measured, flags: [...measured.flags, HIDDEN] } : measured;
         const { kept } = store.getState().bench;
         const here = kept.filter(({ origin }) => origin === 'here').length;
         const name = here === 0 ? 'this machine' : `this machine, ${here + 1}`;

@@ -1,9 +1,12 @@
 // The conversation between store and engine: the last wish wins, and what fails leaves the last good result.
 import { expect, test, vi } from 'vitest';
+import { DEFAULT_NORMS } from '../../src/bench/spec.ts';
 import type { Engine, GeneratedToken } from '../../src/engine/api.ts';
 import { Problem } from '../../src/problem.ts';
+import { setBench } from '../../src/store/bench.ts';
 import { createSession } from '../../src/store/session.ts';
 import { chooseNorm, createExperiment, setConfig } from '../../src/store/store.ts';
+import { benchReportOf } from './bench-report.ts';
 import { fakeEngine, loadedOf, runOf, untilAborted } from './fakes.ts';
 
 function open(methods: Partial<Engine>) {
@@ -227,4 +230,27 @@ test('of two prompts typed in a row, the tokens of the last one stay', async () 
   slow.release();
   await new Promise((resolve) => setTimeout(resolve));
   expect(state().promptTokens).toHaveLength(3);
+});
+
+test('a bench that was stopped keeps its report, and one of a hidden page says so', async () => {
+  const half = gate<void>();
+  const { store, session } = open({
+    bench: async (spec) => {
+      await half.promise; // what was measured until it was stopped
+      return { ...benchReportOf(spec), isStopped: true };
+    },
+  });
+  const running = session.bench(DEFAULT_NORMS);
+  await vi.waitFor(() => expect(store.getState().run.phase).toBe('benching'));
+  setBench(store, { wasHidden: true });
+  session.stop();
+  half.release();
+  await running;
+  const { kept, progress, predicted } = store.getState().bench;
+  expect({ progress, predicted }).toEqual({ progress: null, predicted: null });
+  expect(kept).toMatchObject([{ origin: 'here', isShown: true, report: { isStopped: true } }]);
+  expect(kept[0]?.report.flags.map(({ code }) => code)).toContain('hidden-page');
+
+  await session.bench(DEFAULT_NORMS);
+  expect(store.getState().bench.kept[0]?.report.flags.map(({ code }) => code)).not.toContain('hidden-page');
 });

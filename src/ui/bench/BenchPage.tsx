@@ -1,3 +1,4 @@
+import { useEffect } from 'react';
 import { draftFor, setBench, specOf } from '../../store/bench.ts';
 import type { KeptReport } from '../../store/bench.ts';
 import { number } from '../format.ts';
@@ -25,6 +26,15 @@ export function BenchPage() {
   const phase = useExperiment((state) => state.run.phase);
   const draft = changed ?? draftFor(environment, info);
   const isBusy = phase === 'benching';
+  useEffect(() => {
+    if (!isBusy) return undefined;
+    const look = (): void => {
+      if (document.hidden) setBench(store, { wasHidden: true });
+    };
+    look();
+    document.addEventListener('visibilitychange', look);
+    return () => document.removeEventListener('visibilitychange', look);
+  }, [isBusy, store]);
   const shown = kept.filter(({ isShown }) => isShown);
   const [first] = shown;
   const cells = [
