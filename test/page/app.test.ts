@@ -319,7 +319,7 @@ describe('onnxruntime', () => {
     await settled(page);
     await after(page, () => radio(page, 'Raw swap').check());
     await after(page, () => radio(page, 'DyISRU').check());
-    await page.getByLabel('ONNX').click();
+    await page.getByLabel('ONNX', { exact: true }).click();
     await page.getByRole('checkbox', { name: /f16/ }).check();
     const [download] = await Promise.all([
       page.waitForEvent('download'),
