@@ -56,7 +56,7 @@ export const KEYS: readonly Key[] = [
   },
   {
     key: 'b',
-    does: 'microscope or bench',
+    does: 'the next section',
     act: ({ store }) => setView(store, { section: next(SECTIONS, store.getState().view.section) }),
   },
   {
