@@ -1,5 +1,6 @@
 // Ours beside onnxruntime's engines, round by round in random order, so that what the machine does meanwhile falls
 // on all alike.
+import { shuffled } from '../bench/protocol.ts';
 import { summarize } from '../bench/summary.ts';
 import { BASELINE_IDS, BASELINES, countDispatches, openBaseline } from '../onnx/baseline.ts';
 import type { Baseline, BaselineGraph, BaselineId } from '../onnx/baseline.ts';
@@ -48,7 +49,7 @@ export async function contest(
     }
     for (let round = 0; round < rounds; round++) {
       say(`Round ${round + 1} of ${rounds}`);
-      for (const runner of shuffled(runners)) {
+      for (const runner of shuffled(runners, Math.random)) {
         signal?.throwIfAborted();
         const startMs = performance.now();
         await runner.run();
@@ -72,14 +73,4 @@ export async function contest(
   } finally {
     for (const { dispose } of opened) await dispose();
   }
-}
-
-/** Fisher and Yates. */
-function shuffled<T>(items: readonly T[]): T[] {
-  const order = [...items];
-  for (let i = order.length - 1; i > 0; i--) {
-    const j = Math.floor(Math.random() * (i + 1));
-    [order[i], order[j]] = [order[j] as T, order[i] as T];
-  }
-  return order;
 }
