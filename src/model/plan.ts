@@ -36,6 +36,13 @@ export function planSource(plan: Plan): ParamSource {
   );
 }
 
+/** What multiplies α where it acts, or 1; null where sites differ. */
+export function planAlpha({ sites }: Plan): number | null {
+  const acting = Object.values(sites).filter(({ norm }) => normSpec(norm).gain);
+  const [scale = 1, ...others] = new Set(acting.map(({ alphaScale }) => alphaScale));
+  return others.length === 0 ? scale : null;
+}
+
 export type Theta = {
   readonly norm: NormId;
   /** [P] as thetaLayout says. */

@@ -277,13 +277,6 @@ export const unpin = (store: Experiment): void => setRun(store, { pinned: null, 
 export const sitesThatSeeAhead = ({ sites }: Plan): string[] =>
   Object.keys(sites).filter((id) => sites[id]?.source === 'raw' && isMeasurable(sites[id].norm));
 
-/** What multiplies α where it acts, or 1; null where sites differ. */
-export function planAlpha({ sites }: Plan): number | null {
-  const acting = Object.values(sites).filter(({ norm }) => normSpec(norm).gain);
-  const [scale = 1, ...others] = new Set(acting.map(({ alphaScale }) => alphaScale));
-  return others.length === 0 ? scale : null;
-}
-
 /** Puts `norm` at the sites in scope, or loads its twin; in twin mode a member without a twin is not to be had. */
 export function chooseNorm(store: Experiment, norm: NormId): void {
   const { config, run } = store.getState();

@@ -1,7 +1,6 @@
 import type { ReactNode } from 'react';
-import { planSource } from '../../model/plan.ts';
+import { planAlpha, planSource } from '../../model/plan.ts';
 import type { ParamSource, Plan } from '../../model/plan.ts';
-import { planAlpha } from '../../store/store.ts';
 
 const WORDS: Record<ParamSource, { readonly text: string; readonly about: string }> = {
   twin: { text: 'native', about: 'These weights were trained with this norm.' },
