@@ -9,6 +9,10 @@ export type SiteKind = (typeof SITE_KINDS)[number];
 /** A place where a model normalizes. */
 export type Site = { readonly id: string; readonly kind: SiteKind; readonly layer: number | null };
 
+/** The site to look at before anybody chose: the last layer's before its MLP. */
+export const firstLook = (sites: readonly Site[]): Site | undefined =>
+  sites.findLast(({ kind }) => kind === 'mlp') ?? sites.at(-1);
+
 /** `twin`: trained with this norm. `raw`: another norm put on the same weights. `fitted`: put there and calibrated. */
 export const PARAM_SOURCES = ['twin', 'raw', 'fitted'] as const;
 export type ParamSource = (typeof PARAM_SOURCES)[number];

@@ -3,7 +3,7 @@ import type { Run, SiteReport } from '../../engine/api.ts';
 import { normSpec } from '../../norm/registry.ts';
 import { reaches } from '../../norm/saturation.ts';
 import { setMicroscope, shownChannel } from '../../store/microscope.ts';
-import { setView, shownToken } from '../../store/store.ts';
+import { recordedOn, setView, shownToken } from '../../store/store.ts';
 import { ChannelMap, MAP_REACH } from '../charts/ChannelMap.tsx';
 import { valueScale } from '../colors.ts';
 import { number, percent, visible } from '../format.ts';
@@ -19,10 +19,16 @@ export function MapFigure({ run, report, look }: Props) {
   if (!look)
     return (
       <div className="placeholder map-figure">
-        This run has too many values to keep them all: click a site in the list to fetch its own.
+        <Missing />
       </div>
     );
   return <Values run={run} report={report} look={look} />;
+}
+
+function Missing() {
+  return useExperiment(recordedOn) === null
+    ? 'This run has too many values to keep them all: click a site in the list to fetch its own.'
+    : 'A recorded run has no single values: they come with the run of this machine.';
 }
 
 function Values({ run, report, look }: Props & { readonly look: Look }) {

@@ -1,3 +1,4 @@
+import { shownRun } from '../../store/store.ts';
 import { normColor } from '../colors.ts';
 import { number, percent, visible } from '../format.ts';
 import { useExperiment, useIsDark } from '../hooks.ts';
@@ -6,7 +7,7 @@ import { average } from '../statistics.ts';
 const SHOWN = 5;
 
 export function NextTokens() {
-  const run = useExperiment((state) => state.run.result);
+  const run = useExperiment(shownRun);
   const isDark = useIsDark();
   const norm = run?.sites.at(-1)?.norm;
   const top = run?.top.slice(0, SHOWN) ?? [];
