@@ -4,6 +4,7 @@ import { trainedNorms } from '../../model/catalog.ts';
 import { correlation } from '../../norm/curve-fit.ts';
 import { normSpec } from '../../norm/registry.ts';
 import { chooseNorm, setView, shownSite } from '../../store/store.ts';
+import { DataTable } from '../controls/DataTable.tsx';
 import { AlphaScatter } from '../charts/AlphaScatter.tsx';
 import type { AlphaPoint } from '../charts/AlphaScatter.tsx';
 import { normColor } from '../colors.ts';
@@ -57,7 +58,7 @@ export function AlphaFigure({ run }: { readonly run: Run }) {
       </p>
       {isTable ? (
         <div className="table-scroll tall">
-          <table>
+          <DataTable name="α against 1/σ">
             <thead>
               <tr>
                 <th scope="col">site</th>
@@ -76,7 +77,7 @@ export function AlphaFigure({ run }: { readonly run: Run }) {
                 </tr>
               ))}
             </tbody>
-          </table>
+          </DataTable>
         </div>
       ) : (
         <AlphaScatter

@@ -4,6 +4,7 @@ import { ALIKE } from '../../engine/parting.ts';
 import type { Run } from '../../engine/api.ts';
 import { pin, sameTokens, setView, unpin } from '../../store/store.ts';
 import type { PinnedRun } from '../../store/store.ts';
+import { DataTable } from '../controls/DataTable.tsx';
 import { Tag } from '../controls/Badge.tsx';
 import { HeatMap } from '../charts/HeatMap.tsx';
 import { inkOn, valueScale } from '../colors.ts';
@@ -84,8 +85,7 @@ function NextPairs({ a, b }: { readonly a: Run; readonly b: Run }) {
     .slice(0, SHOWN + 2);
   const widest = Math.max(1e-9, ...rows.flatMap(({ shares }) => shares));
   return (
-    <table className="pairs">
-      <caption>Next token</caption>
+    <DataTable name="Next token" isNamed className="pairs">
       <tbody>
         {rows.map(({ id, text, shares }) => (
           <tr key={id}>
@@ -103,7 +103,7 @@ function NextPairs({ a, b }: { readonly a: Run; readonly b: Run }) {
           </tr>
         ))}
       </tbody>
-    </table>
+    </DataTable>
   );
 }
 

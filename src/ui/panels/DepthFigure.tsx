@@ -2,6 +2,7 @@ import { useState } from 'react';
 import type { Run, SiteReport } from '../../engine/api.ts';
 import type { TokenField } from '../../kernel/probe.ts';
 import { setView, shownSite, shownToken } from '../../store/store.ts';
+import { DataTable } from '../controls/DataTable.tsx';
 import { DepthChart } from '../charts/DepthChart.tsx';
 import type { DepthSeries } from '../charts/DepthChart.tsx';
 import { normColor } from '../colors.ts';
@@ -78,7 +79,7 @@ export function DepthFigure({ run }: { readonly run: Run }) {
       </p>
       {isTable ? (
         <div className="table-scroll tall">
-          <table>
+          <DataTable name="Site by site">
             <thead>
               <tr>
                 <th scope="col">site</th>
@@ -99,7 +100,7 @@ export function DepthFigure({ run }: { readonly run: Run }) {
                 </tr>
               ))}
             </tbody>
-          </table>
+          </DataTable>
         </div>
       ) : (
         <div className="depth-grid">

@@ -4,6 +4,7 @@ import { normSpec } from '../../norm/registry.ts';
 import { reaches } from '../../norm/saturation.ts';
 import { setMicroscope, shownChannel } from '../../store/microscope.ts';
 import { recordedOn, setView, shownToken } from '../../store/store.ts';
+import { DataTable } from '../controls/DataTable.tsx';
 import { ChannelMap, MAP_REACH } from '../charts/ChannelMap.tsx';
 import { valueScale } from '../colors.ts';
 import { number, percent, visible } from '../format.ts';
@@ -97,7 +98,7 @@ function Values({ run, report, look }: Props & { readonly look: Look }) {
         </span>
       </div>
       <div className="worst">
-        <table aria-label="Channels that reach furthest">
+        <DataTable name="Channels that reach furthest">
           <thead>
             <tr>
               <th scope="col">furthest channels</th>
@@ -122,8 +123,8 @@ function Values({ run, report, look }: Props & { readonly look: Look }) {
               </tr>
             ))}
           </tbody>
-        </table>
-        <table aria-label="Tokens that reach furthest">
+        </DataTable>
+        <DataTable name="Tokens that reach furthest">
           <thead>
             <tr>
               <th scope="col">furthest tokens</th>
@@ -146,7 +147,7 @@ function Values({ run, report, look }: Props & { readonly look: Look }) {
               </tr>
             ))}
           </tbody>
-        </table>
+        </DataTable>
       </div>
     </div>
   );

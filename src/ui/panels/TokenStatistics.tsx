@@ -1,6 +1,7 @@
 import { useCallback, useMemo, useState } from 'react';
 import type { Run } from '../../engine/api.ts';
 import { setView, shownSite, shownToken } from '../../store/store.ts';
+import { DataTable } from '../controls/DataTable.tsx';
 import { HeatMap } from '../charts/HeatMap.tsx';
 import { siteName, visible } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
@@ -79,7 +80,7 @@ function StatisticTable({ run }: { readonly run: Run }) {
   const chosen = statistic(useExperiment((state) => state.view.statistic));
   return (
     <div className="table-scroll">
-      <table>
+      <DataTable name={`${chosen.label}, site by token`}>
         <thead>
           <tr>
             <th scope="col">site</th>
@@ -100,7 +101,7 @@ function StatisticTable({ run }: { readonly run: Run }) {
             </tr>
           ))}
         </tbody>
-      </table>
+      </DataTable>
     </div>
   );
 }
@@ -112,7 +113,7 @@ function ThisToken({ run }: { readonly run: Run }) {
   if (!report) return null;
   const text = token === null ? null : visible(run.tokens[token]?.text ?? '');
   return (
-    <table className="this-token">
+    <DataTable name={`Statistics at ${siteName(report.site)}`} className="this-token">
       <thead>
         <tr>
           <th scope="col">at {siteName(report.site)}</th>
@@ -132,6 +133,6 @@ function ThisToken({ run }: { readonly run: Run }) {
           );
         })}
       </tbody>
-    </table>
+    </DataTable>
   );
 }
