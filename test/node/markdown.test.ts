@@ -1,5 +1,5 @@
 // Tables as Markdown: whatever stands in a cell stays in its cell, and numbers stand under numbers.
-import fc from 'fast-check';
+import { array, assert, constantFrom, property, string } from 'fast-check';
 import { expect, test } from 'vitest';
 import { markdownTable } from '../../src/receipt/markdown.ts';
 
@@ -41,9 +41,9 @@ test('a table without a header has an empty one of its width', () => {
 });
 
 test('bars, backslashes and line breaks never make or lose a cell', () => {
-  const cell = fc.string({ unit: fc.constantFrom('|', '\\', '\n', 'a', ' ', '·') });
-  fc.assert(
-    fc.property(fc.array(fc.array(cell, { minLength: 3, maxLength: 3 }), { minLength: 1 }), (rows) => {
+  const cell = string({ unit: constantFrom('|', '\\', '\n', 'a', ' ', '·') });
+  assert(
+    property(array(array(cell, { minLength: 3, maxLength: 3 }), { minLength: 1 }), (rows) => {
       const [header = '', , ...lines] = markdownTable(['x', 'y', 'z'], rows).trimEnd().split('\n');
       expect(split(header)).toEqual(['x', 'y', 'z']);
       const plain = rows.map((row) => row.map((text) => text.replace(/\s+/g, ' ').trim()));

@@ -10,6 +10,7 @@ import { HeatMap } from '../charts/HeatMap.tsx';
 import { inkOn, valueScale } from '../colors.ts';
 import { differences, positions, runName } from '../compare.ts';
 import type { Position } from '../compare.ts';
+import { useFigure } from '../controls/Figure.tsx';
 import { number, percent, siteName, sitePhrase, visible } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import { average, statistic } from '../statistics.ts';
@@ -114,6 +115,7 @@ function Positions({ a, b, vocabSize }: { readonly a: Run; readonly b: Run; read
   const { store } = useWires();
   const isDark = useIsDark();
   const parting = useExperiment((state) => state.run.parting);
+  const [figure, menu] = useFigure({ name: 'compare', title: `A ${runName(a)}, B ${runName(b)}` });
   const chosen = statistic(useExperiment((state) => state.view.statistic));
   const isRecorded = a.logits.length === 0;
   const [view, setMap] = useState<keyof typeof VIEWS>(isRecorded ? 'difference' : 'cosine');
@@ -160,8 +162,8 @@ function Positions({ a, b, vocabSize }: { readonly a: Run; readonly b: Run; read
         </p>
         <Strip run={b} a={a} all={all} isDark={isDark} />
       </div>
-      <div className="compare-map">
-        <p className="soft">
+      <div className="compare-map" ref={figure}>
+        <div className="soft">
           <select
             aria-label="Map"
             value={view}
@@ -176,7 +178,8 @@ function Positions({ a, b, vocabSize }: { readonly a: Run; readonly b: Run; read
           {view === 'cosine'
             ? `1 − cosine, 0 to ${number(scale.high)}`
             : `${chosen.label}, B − A, ±${number(scale.high)}`}
-        </p>
+          {menu}
+        </div>
         <HeatMap
           rows={rows}
           names={sites.map((report) => siteName(report.site))}

@@ -6,6 +6,7 @@ import { DataTable } from '../controls/DataTable.tsx';
 import { DepthChart } from '../charts/DepthChart.tsx';
 import type { DepthSeries } from '../charts/DepthChart.tsx';
 import { normColor } from '../colors.ts';
+import { useFigure } from '../controls/Figure.tsx';
 import { number, percent, siteName, visible } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import { average, total } from '../statistics.ts';
@@ -129,15 +130,18 @@ function Lens({ run }: { readonly run: Run }) {
   const result = useExperiment((state) => state.run.result);
   const shown = useExperiment(shownSite);
   const isDark = useIsDark();
+  const after = visible(run.tokens[lens?.token ?? 0]?.text ?? '');
+  const [figure, menu] = useFigure<HTMLElement>({ name: 'lens', title: `Logit lens after ${after}` });
   if (!lens || lens.of !== result) return null;
   const norms = new Map(run.sites.map((report) => [report.site.id, report]));
   return (
-    <section className="lens" aria-label="Logit lens">
+    <section className="lens" aria-label="Logit lens" ref={figure}>
       <h3 title="Each site’s input through the last norm and the head: what the model would say if it stopped there">
         <b>
-          logit lens after <code>{visible(run.tokens[lens.token]?.text ?? '')}</code>
+          logit lens after <code>{after}</code>
         </b>
         <span>click a token above for another</span>
+        {menu}
       </h3>
       <ol>
         {lens.layers.toReversed().map(({ site, text, probability, answerRank }) => {

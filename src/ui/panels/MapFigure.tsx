@@ -7,7 +7,8 @@ import { recordedOn, setView, shownToken } from '../../store/store.ts';
 import { DataTable } from '../controls/DataTable.tsx';
 import { ChannelMap, MAP_REACH } from '../charts/ChannelMap.tsx';
 import { valueScale } from '../colors.ts';
-import { number, percent, visible } from '../format.ts';
+import { useFigure } from '../controls/Figure.tsx';
+import { number, percent, sitePhrase, visible } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import type { Look } from '../look.ts';
 
@@ -40,6 +41,10 @@ function Values({ run, report, look }: Props & { readonly look: Look }) {
   const [isSorted, setSorted] = useState(false);
   const { u, C } = look;
   const { drive } = normSpec(report.norm);
+  const [figure, menu] = useFigure({
+    name: 'map',
+    title: `${drive} of each token and channel, ${sitePhrase(report.site)}`,
+  });
   const channels = useMemo(() => reaches(u, C, 'channel'), [u, C]);
   const worstTokens = useMemo(() => reaches(u, C, 'token').slice(0, LISTED), [u, C]);
   const order = useMemo(
@@ -65,7 +70,7 @@ function Values({ run, report, look }: Props & { readonly look: Look }) {
   const at = token !== null && channel !== null ? u[token * C + channel] : undefined;
   const stops = [-MAP_REACH, -MAP_REACH / 2, 0, MAP_REACH / 2, MAP_REACH].map(color);
   return (
-    <div className="map-figure">
+    <div className="map-figure" ref={figure}>
       <ChannelMap
         values={u}
         C={C}
@@ -96,6 +101,7 @@ function Values({ run, report, look }: Props & { readonly look: Look }) {
           ≤ −{MAP_REACH} <i style={{ background: `linear-gradient(90deg, ${stops.join(', ')})` }} /> ≥{' '}
           {MAP_REACH}
         </span>
+        {menu}
       </div>
       <div className="worst">
         <DataTable name="Channels that reach furthest">

@@ -3,6 +3,7 @@ import type { Run } from '../../engine/api.ts';
 import { setView, shownSite, shownToken } from '../../store/store.ts';
 import { DataTable } from '../controls/DataTable.tsx';
 import { HeatMap } from '../charts/HeatMap.tsx';
+import { useFigure } from '../controls/Figure.tsx';
 import { siteName, visible } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import { useRun } from '../look.ts';
@@ -14,13 +15,18 @@ export function TokenStatistics() {
   const run = useRun();
   const [isTable, setTable] = useState(false);
   const chosen = statistic(useExperiment((state) => state.view.statistic));
+  const [figure, menu] = useFigure<HTMLElement>({
+    name: `tokens-${chosen.id}`,
+    title: `${chosen.label} of each token, site by site`,
+  });
   return (
-    <section className="statistics" aria-label="Token statistics">
+    <section className="statistics" aria-label="Token statistics" ref={figure}>
       <h2>
         Token statistics <small>{chosen.short}, token × layer</small>
         <button type="button" className="quiet" aria-pressed={isTable} onClick={() => setTable(!isTable)}>
           {isTable ? 'map' : 'table'}
         </button>
+        {!isTable && menu}
       </h2>
       {run && (isTable ? <StatisticTable run={run} /> : <StatisticMap run={run} />)}
       {run && <ThisToken run={run} />}
