@@ -4,6 +4,7 @@ import { createRoot } from 'react-dom/client';
 import { RemoteEngine } from './engine/remote.ts';
 import EngineWorker from './engine/worker.ts?worker';
 import { problemData } from './problem.ts';
+import { showRecordings } from './store/first-screen.ts';
 import { applyLink, linkOf, readLink, tellOfLink } from './store/link.ts';
 import { createSession } from './store/session.ts';
 import { createExperiment, setRun, setView, THEMES } from './store/store.ts';
@@ -61,4 +62,5 @@ window.addEventListener('hashchange', () => {
   void session.run();
 });
 
+void showRecordings(store, new URL('recorded/', document.baseURI).href);
 void session.start();

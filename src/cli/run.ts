@@ -12,7 +12,7 @@ import { checkPlan, planAt, readPlan } from './plan.ts';
 const EXAMPLE = weightsId(FIRST_MODEL, FIRST_NORM);
 const TIMING = { samples: 20, budgetMs: 1500 } as const;
 /** Nothing is drawn here. */
-const NO_SAMPLING = { temperature: 0, topK: 0, seed: 0, maxTokens: 0 } as const;
+export const NO_SAMPLING = { temperature: 0, topK: 0, seed: 0, maxTokens: 0 } as const;
 
 /** Ids of `5,6,7`. Throws Problem `usage` for any that is none of V. */
 function tokensFrom(text: string, V: number): number[] {

@@ -7,6 +7,8 @@ import { Problem } from '../problem.ts';
 /** The models this page brings along, first one first. */
 export const MODEL_IDS = ['fairy-tale-gpt'] as const;
 export const FIRST_MODEL: string = MODEL_IDS[0];
+/** What is run before anybody typed. */
+export const FIRST_PROMPT = 'Omeed likes to eat potatoes';
 
 const FileRef = v.object({
   path: v.pipe(v.string(), v.regex(/^[\w./-]+$/)),

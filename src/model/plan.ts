@@ -9,6 +9,10 @@ export type SiteKind = (typeof SITE_KINDS)[number];
 /** A place where a model normalizes. */
 export type Site = { readonly id: string; readonly kind: SiteKind; readonly layer: number | null };
 
+/** The site to look at before anybody chose: the last layer's before its MLP. */
+export const firstLook = (sites: readonly Site[]): Site | undefined =>
+  sites.findLast(({ kind }) => kind === 'mlp') ?? sites.at(-1);
+
 /** `twin`: trained with this norm. `raw`: another norm put on the same weights. `fitted`: put there and calibrated. */
 export const PARAM_SOURCES = ['twin', 'raw', 'fitted'] as const;
 export type ParamSource = (typeof PARAM_SOURCES)[number];
@@ -34,6 +38,13 @@ export function planSource(plan: Plan): ParamSource {
   return (
     sources.find((source) => source === 'raw') ?? sources.find((source) => source === 'fitted') ?? 'twin'
   );
+}
+
+/** What multiplies α where it acts, or 1; null where sites differ. */
+export function planAlpha({ sites }: Plan): number | null {
+  const acting = Object.values(sites).filter(({ norm }) => normSpec(norm).gain);
+  const [scale = 1, ...others] = new Set(acting.map(({ alphaScale }) => alphaScale));
+  return others.length === 0 ? scale : null;
 }
 
 export type Theta = {

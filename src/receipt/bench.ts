@@ -5,6 +5,7 @@ import * as v from 'valibot';
 import type { BenchComparison, BenchReport, BenchResult } from '../bench/spec.ts';
 import { toQuantum } from '../bench/summary.ts';
 import { adapterName } from '../gpu/device.ts';
+import { markdownTable } from './markdown.ts';
 import { BenchReceipt } from './bench-schema.ts';
 
 /** The report as `normscope/bench/1`, checked against its schema. */
@@ -84,7 +85,7 @@ export function benchCsv(report: BenchReport): string {
 
 const digits = (value: number | null | undefined, unit = ''): string =>
   value === null || value === undefined ? '' : `${value.toPrecision(3)}${unit}`;
-const inCell = (text: string): string => text.replace(/\|/g, '\\|').replace(/\s+/g, ' ');
+const inLine = (text: string): string => text.replace(/\s+/g, ' ');
 
 /** A row for each result, beside what it was compared with; times no finer than their clock. */
 export function benchMarkdown(report: BenchReport): string {
@@ -143,15 +144,12 @@ export function benchMarkdown(report: BenchReport): string {
       cellText(summaryUs?.n),
     ];
   });
-  const line = (cells: readonly string[]): string => `| ${cells.map(inCell).join(' | ')} |`;
   const software = environment.adapter.isFallback ? ' (software adapter)' : '';
   return [
-    `**${inCell(adapterName(environment.adapter))}**${software}, Normscope ${app.version} (${app.commit}), ${session.startedAt}, ${spec.confidence * 100} % intervals${report.isStopped ? ', stopped early' : ''}`,
+    `**${inLine(adapterName(environment.adapter))}**${software}, Normscope ${app.version} (${app.commit}), ${session.startedAt}, ${spec.confidence * 100} % intervals${report.isStopped ? ', stopped early' : ''}`,
     '',
-    line(header),
-    line(header.map(() => '---')),
-    ...rows.map(line),
-    ...(report.flags.length ? ['', ...report.flags.map(({ words }) => `- ${inCell(words)}`)] : []),
+    markdownTable(header, rows).trimEnd(),
+    ...(report.flags.length ? ['', ...report.flags.map(({ words }) => `- ${inLine(words)}`)] : []),
     '',
   ].join('\n');
 }

@@ -4,7 +4,11 @@ import { NO_MEMORY } from '../gpu/device.ts';
 import { TOKEN_FIELDS } from '../kernel/probe.ts';
 import type { SiteStats } from '../kernel/probe.ts';
 import type { Plan } from '../model/plan.ts';
+import type { NormId } from '../norm/registry.ts';
 import type { RunReceipt } from './schema.ts';
+
+/** The file of a norm's recording, in a folder with the name of its model. Compressed, as plain servers do not. */
+export const recordingName = (norm: NormId): string => `${norm}.json.gz`;
 
 const number = (value: number | null): number => value ?? Number.NaN;
 

@@ -6,7 +6,7 @@ import type { Comparison, Environment, Run, SiteReport } from '../engine/api.ts'
 import { DRIVE, CURVE, TOKEN_FIELDS } from '../kernel/probe.ts';
 import { splitWeightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
-import { planSource } from '../model/plan.ts';
+import { planAlpha, planSource } from '../model/plan.ts';
 import type { Sampling } from '../model/sample.ts';
 import { bends, normSpec } from '../norm/registry.ts';
 import { RUN_SCHEMA, RunReceipt } from './schema.ts';
@@ -185,7 +185,7 @@ export function runReceipt(record: RunRecord): RunReceipt {
           },
         ]),
       ),
-      alphaScale: Object.values(plan.sites)[0]?.alphaScale ?? 1,
+      alphaScale: planAlpha(plan),
       prompt,
       tokens: [...run.tokens],
       sampling,
@@ -268,7 +268,8 @@ export function runCsv(receipt: RunReceipt): string {
     rows.push(['next', '', '', cell(rank), text, 'probability', cell(probability), '']);
   });
   for (const [site, stats] of Object.entries(result.sites)) {
-    const { norm = '', scalars = {} } = configuration.sites[site] ?? {};
+    const { norm = '', scalars = {}, alphaScale } = configuration.sites[site] ?? {};
+    rows.push(['site', site, norm, '', '', 'alphaScale', cell(alphaScale), '']);
     for (const [name, value] of Object.entries(scalars))
       rows.push(['site', site, norm, '', '', name, cell(value), '']);
     rows.push(['site', site, norm, '', '', 'nonfiniteCount', cell(stats.nonfiniteCount), '']);

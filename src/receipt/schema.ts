@@ -103,7 +103,8 @@ export const RunReceipt = v.strictObject({
     model: v.strictObject({ id: text, name: text, weights: text, trainedWith: norm, sha256 }),
     source,
     sites: v.record(text, Site),
-    alphaScale: v.number(),
+    /** Of every site where α acts; null where they differ. Each site has its own. */
+    alphaScale: number,
     prompt: text,
     tokens: v.array(v.strictObject({ id: count, text })),
     sampling: v.strictObject({ temperature: v.number(), topK: count, seed: v.number(), maxTokens: count }),

@@ -12,10 +12,11 @@ import type {
   Run,
 } from '../engine/api.ts';
 import type { Token } from '../format/tokenizer.ts';
-import { FIRST_MODEL, trainedNorms, weightsId } from '../model/catalog.ts';
+import { FIRST_MODEL, FIRST_PROMPT, trainedNorms, weightsId } from '../model/catalog.ts';
 import type { Parting } from '../engine/parting.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import type { Judgement } from '../onnx/judge.ts';
+import { firstLook } from '../model/plan.ts';
 import type { Plan, Site, SiteKind } from '../model/plan.ts';
 import type { Sampling } from '../model/sample.ts';
 import { FIRST_NORM, isMeasurable, normSpec } from '../norm/registry.ts';
@@ -30,7 +31,7 @@ import type { MicroscopeState } from './microscope.ts';
 
 /** Six prompts to start from: the first one, repeats, code, another script, rare bytes, one word. */
 export const SAMPLE_PROMPTS = [
-  'Omeed likes to eat potatoes',
+  FIRST_PROMPT,
   'Once upon a time there lived a king who had three daughters.',
   'the the the the the the the the',
   'for (let i = 0; i < n; i++) sum += x[i];',
@@ -111,6 +112,8 @@ export type RunState = {
   /** Tokens of the prompt as it stands in the box. */
   readonly promptTokens: readonly Token[];
   readonly result: Run | null;
+  /** A run of the same configuration out of a file, shown until there is a result. */
+  readonly recorded: PinnedRun | null;
   /** Values of `result` by site: of all its sites, or of those looked at where that would be too many. */
   readonly inspections: Readonly<Record<string, Inspection>>;
   /** Logit lens of `result` at a token. */
@@ -191,6 +194,7 @@ export const createExperiment = () =>
       loaded: null,
       promptTokens: [],
       result: null,
+      recorded: null,
       inspections: {},
       lens: null,
       resultPrompt: '',
@@ -277,13 +281,6 @@ export const unpin = (store: Experiment): void => setRun(store, { pinned: null, 
 export const sitesThatSeeAhead = ({ sites }: Plan): string[] =>
   Object.keys(sites).filter((id) => sites[id]?.source === 'raw' && isMeasurable(sites[id].norm));
 
-/** What multiplies α where it acts, or 1; null where sites differ. */
-export function planAlpha({ sites }: Plan): number | null {
-  const acting = Object.values(sites).filter(({ norm }) => normSpec(norm).gain);
-  const [scale = 1, ...others] = new Set(acting.map(({ alphaScale }) => alphaScale));
-  return others.length === 0 ? scale : null;
-}
-
 /** Puts `norm` at the sites in scope, or loads its twin; in twin mode a member without a twin is not to be had. */
 export function chooseNorm(store: Experiment, norm: NormId): void {
   const { config, run } = store.getState();
@@ -318,16 +315,24 @@ export const shownComparison = ({ run: { comparison, result } }: Pick<State, 'ru
     ? comparison
     : null;
 
+/** The run that figures show: the last one here, before it the recorded one that stands in for it. */
+export const shownRun = ({ run: { result, recorded } }: Pick<State, 'run'>): Run | null =>
+  result ?? recorded?.run ?? null;
+
+/** The machine that the shown run was recorded on; null where it was computed here. */
+export const recordedOn = ({ run: { result, recorded } }: Pick<State, 'run'>): string | null =>
+  result ? null : (recorded?.recordedOn ?? null);
+
 /** The site that panels show: hovered, else locked, else the one before the last MLP. */
 export function shownSite({ run, view }: State): string | null {
-  const sites = run.result?.sites ?? [];
+  const sites = shownRun({ run })?.sites.map(({ site }) => site) ?? [];
   const wanted = view.hoverSite ?? view.site;
-  if (sites.some(({ site }) => site.id === wanted)) return wanted;
-  return sites.findLast(({ site }) => site.kind === 'mlp')?.site.id ?? sites.at(-1)?.site.id ?? null;
+  if (sites.some(({ id }) => id === wanted)) return wanted;
+  return firstLook(sites)?.id ?? null;
 }
 
 /** The token that panels show: hovered, else locked, else none. */
 export function shownToken({ run, view }: State): number | null {
   const token = view.hoverToken ?? view.token;
-  return token !== null && token < (run.result?.tokens.length ?? 0) ? token : null;
+  return token !== null && token < (shownRun({ run })?.tokens.length ?? 0) ? token : null;
 }

@@ -1,9 +1,8 @@
 // Two runs side by side: what was asked for differently, and how differently they answer.
 import type { Run } from '../engine/api.ts';
 import { splitWeightsId } from '../model/catalog.ts';
-import { planSource } from '../model/plan.ts';
+import { planAlpha, planSource } from '../model/plan.ts';
 import { normSpec } from '../norm/registry.ts';
-import { planAlpha } from '../store/store.ts';
 import type { PinnedRun } from '../store/store.ts';
 
 /** A run in a few words: `DyT, native`, `LayerNorm → DyT, raw swap`. */

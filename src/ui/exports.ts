@@ -1,12 +1,16 @@
 // Files out of the page.
 import { browserOf } from '../engine/browser.ts';
 import type { BenchReport } from '../bench/spec.ts';
+import { adapterName } from '../gpu/device.ts';
+import type { AdapterDescription } from '../gpu/device.ts';
+import { splitWeightsId } from '../model/catalog.ts';
 import { benchCsv, benchJson, benchMarkdown, benchTrace } from '../receipt/bench.ts';
 import { runCsv, runReceipt } from '../receipt/run.ts';
-import { samePlan, shownComparison } from '../store/store.ts';
+import { recordedOn, samePlan, shownComparison, shownRun } from '../store/store.ts';
 import type { State } from '../store/store.ts';
 import type { Session } from '../store/session.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
+import { runName } from './compare.ts';
 
 function receiptOf({ config, run }: State): ReturnType<typeof runReceipt> | null {
   const { environment, info, result, resultPrompt, resultAt, timings, generation } = run;
@@ -69,6 +73,54 @@ export async function exportOnnx(session: Session, state: State, options: OnnxOp
     file,
   );
 }
+
+/** What a saved figure is of: for its file name, and in words. */
+export type Subject = { readonly file: string; readonly caption: string };
+
+const LONGEST_PROMPT = 80;
+const software = ({ isFallback }: AdapterDescription): string => (isFallback ? ' (software adapter)' : '');
+const version = `Normscope ${import.meta.env.APP_VERSION}`;
+
+/** The shown run as the subject of a figure; null while there is none. */
+export function subjectOf(state: Pick<State, 'run' | 'microscope'>): Subject | null {
+  const { environment, resultPrompt, recorded } = state.run;
+  const run = shownRun(state);
+  if (!run) return null;
+  const { model, norm: base } = splitWeightsId(run.plan.weights);
+  const others = [...new Set(Object.values(run.plan.sites).map(({ norm }) => norm))].filter(
+    (id) => id !== base,
+  );
+  const machine = recordedOn(state);
+  const prompt = (state.run.result ? resultPrompt : (recorded?.prompt ?? '')).replace(/\s+/g, ' ');
+  const words = [
+    runName(run),
+    `weights ${run.plan.weights}`,
+    `“${prompt.length > LONGEST_PROMPT ? `${prompt.slice(0, LONGEST_PROMPT)}…` : prompt}”`,
+    Object.keys(state.microscope.drafts).length > 0 ? 'α as turned, not run' : '',
+    machine === null
+      ? environment && `${adapterName(environment.adapter)}${software(environment.adapter)}`
+      : `recorded on ${machine}`,
+    version,
+  ];
+  return {
+    file: [model, base, ...(others.length > 0 ? ['to', ...others] : [])].join('-'),
+    caption: words.filter(Boolean).join(' · '),
+  };
+}
+
+/** A session of the bench as the subject of a figure. */
+export const benchSubject = (report: BenchReport): Subject => ({
+  file: `bench-${report.spec.suite}`,
+  caption: [
+    `${adapterName(report.environment.adapter)}${software(report.environment.adapter)}`,
+    report.session.startedAt,
+    `Normscope ${report.app.version}`,
+  ].join(' · '),
+});
+
+/** `normscope-curve-fairy-tale-gpt-layernorm`, of letters that every disk takes. */
+export const figureName = (name: string, { file }: Subject): string =>
+  `normscope-${name}-${file}`.replace(/[^\w.-]+/g, '-');
 
 /** Saves the shown run; does nothing while there is none. */
 export function exportRun(state: State, format: ExportFormat): void {

@@ -86,3 +86,24 @@ export function useSize<E extends HTMLElement>(): [RefObject<E | null>, { width:
   }, []);
   return [ref, size];
 }
+
+/** Puts text on the clipboard, also on pages that are not secure and so have none of their own. */
+async function toClipboard(text: string): Promise<void> {
+  if (isSecureContext) return navigator.clipboard.writeText(text);
+  const area = document.body.appendChild(document.createElement('textarea'));
+  area.value = text;
+  area.select();
+  document.execCommand('copy');
+  area.remove();
+}
+
+/** Copies, and says for a moment that it has. */
+export function useCopied(): readonly [isCopied: boolean, copy: (text: string) => void] {
+  const [isCopied, setCopied] = useState(false);
+  useEffect(() => {
+    if (!isCopied) return undefined;
+    const timer = setTimeout(() => setCopied(false), 2000);
+    return () => clearTimeout(timer);
+  }, [isCopied]);
+  return [isCopied, (text) => void toClipboard(text).then(() => setCopied(true))];
+}

@@ -1,7 +1,16 @@
 // The keyboard: one list that is listened to and shown on the sheet.
 import { useEffect } from 'react';
 import { NORM_IDS, normSpec } from '../norm/registry.ts';
-import { chooseNorm, chooseWeights, pin, SECTIONS, setView, THEMES, unpin } from '../store/store.ts';
+import {
+  chooseNorm,
+  chooseWeights,
+  pin,
+  SECTIONS,
+  setView,
+  shownRun,
+  THEMES,
+  unpin,
+} from '../store/store.ts';
 import type { Experiment } from '../store/store.ts';
 import type { Session } from '../store/session.ts';
 
@@ -15,11 +24,11 @@ const next = <T>(all: readonly T[], now: T): T => all[(all.indexOf(now) + 1) % a
 function step(store: Experiment, what: 'token' | 'site', by: 1 | -1): void {
   const { run, view } = store.getState();
   if (what === 'token') {
-    const last = (run.result?.tokens.length ?? 1) - 1;
+    const last = (shownRun({ run })?.tokens.length ?? 1) - 1;
     setView(store, { token: Math.min(last, Math.max(0, (view.token ?? (by > 0 ? -1 : last + 1)) + by)) });
     return;
   }
-  const ids = run.result?.sites.map(({ site }) => site.id) ?? [];
+  const ids = shownRun({ run })?.sites.map(({ site }) => site.id) ?? [];
   const at = view.site === null ? (by > 0 ? -1 : ids.length) : ids.indexOf(view.site);
   const id = ids[Math.min(ids.length - 1, Math.max(0, at + by))];
   if (id !== undefined) setView(store, { site: id });

@@ -6,7 +6,7 @@ import type { Params } from '../norm/reference.ts';
 import { normSpec } from '../norm/registry.ts';
 import { drives, turned } from '../norm/saturation.ts';
 import { inspectionOf } from '../store/microscope.ts';
-import { shownSite } from '../store/store.ts';
+import { shownRun, shownSite } from '../store/store.ts';
 import type { State } from '../store/store.ts';
 import { useExperiment } from './hooks.ts';
 import { siteReport } from './statistics.ts';
@@ -51,7 +51,7 @@ const statsAt = remember((inspection: Inspection, factor: number) => {
 
 /** What α is multiplied by in the figures, over what it was multiplied by in the run. */
 export function factorAt({ run, microscope }: Pick<State, 'run' | 'microscope'>, siteId: string): number {
-  const ran = run.result?.plan.sites[siteId]?.alphaScale ?? 1;
+  const ran = shownRun({ run })?.plan.sites[siteId]?.alphaScale ?? 1;
   return (microscope.drafts[siteId] ?? ran) / ran;
 }
 
@@ -68,7 +68,8 @@ let last: { of: Run; drafts: object; inspections: object; run: Run } | null = nu
 
 /** The run with α as it is being turned. */
 export function draftRun(state: Pick<State, 'run' | 'microscope'>): Run | null {
-  const { result: of, inspections } = state.run;
+  const of = shownRun(state);
+  const { inspections } = state.run;
   const { drafts } = state.microscope;
   if (!of || Object.keys(drafts).length === 0) return of;
   if (last?.of !== of || last.drafts !== drafts || last.inspections !== inspections) {

@@ -10,6 +10,7 @@ import { bench } from '../../src/cli/bench.ts';
 import { fit } from '../../src/cli/fit.ts';
 import { chooseModel, libraryOf } from '../../src/cli/models.ts';
 import { planAt, readPlan } from '../../src/cli/plan.ts';
+import { record } from '../../src/cli/record.ts';
 import { run } from '../../src/cli/run.ts';
 import { specFrom } from '../../src/cli/spec.ts';
 import { parseModelInfo, trainedNorms } from '../../src/model/catalog.ts';
@@ -29,7 +30,7 @@ const RUN = ['run', '--model', MODEL, '--tokens', '5,6,7'];
 /** The Problem that these words end in, without a GPU being asked. */
 async function refusal(...words: string[]): Promise<Problem> {
   try {
-    const asked = parseCommand(words, [run, bench, fit]);
+    const asked = parseCommand(words, [run, bench, fit, record]);
     if ('work' in asked) {
       await asked.work(() => {
         throw new Error('it got as far as the adapter');
@@ -53,13 +54,13 @@ describe('words', () => {
   test.each([[['--help']], [['run', '--help']], [['run', '--help', '--tokens', '1']]])(
     '%j is help',
     (words) => {
-      const asked = parseCommand(words, [run, bench, fit]);
+      const asked = parseCommand(words, [run, bench, fit, record]);
       expect('help' in asked && asked.help).toMatch(/normscope run|run {2}/i);
     },
   );
 
-  test.each([run, bench, fit])('the help of $name names every option', ({ name, options }) => {
-    const asked = parseCommand([name, '--help'], [run, bench, fit]);
+  test.each([run, bench, fit, record])('the help of $name names every option', ({ name, options }) => {
+    const asked = parseCommand([name, '--help'], [run, bench, fit, record]);
     for (const option of Object.keys(options))
       expect('help' in asked && asked.help).toContain(`--${option} `);
   });
@@ -70,6 +71,7 @@ describe('words', () => {
     ['an unknown option', [...RUN, '--speed', '9'], /--speed/, /--model, .*--out/],
     ['a value that is missing', ['run', '--model'], /--model/, /--tokens/],
     ['a stray word', [...RUN, 'stray'], /stray/, /--tokens/],
+    ['nowhere to record', ['record'], /no folder/, /--out/],
     ['no prompt', ['run', '--model', MODEL], /--prompt or --tokens/, /--prompt/],
     ['two prompts', [...RUN, '--prompt', 'a'], /one of the two/, /--prompt/],
     ['a norm and a plan', [...RUN, '--norm', 'dyt', '--plan', 'p.json'], /both/, /one/],

@@ -67,6 +67,22 @@ describe('JSON', () => {
     expect(result.meanLossNats).toBeCloseTo(Math.LN2, 12);
   });
 
+  test('has one α for all sites only where they share it, and each site has its own', () => {
+    const plan: Plan = {
+      ...PLAN,
+      sites: { ...PLAN.sites, 'h.0.ln_1': { norm: 'dyt', source: 'raw', alphaScale: 3 } },
+    };
+    const receipt = runReceipt(record({ plan }));
+    expect(receipt.configuration.alphaScale).toBe(null);
+    expect(receipt.configuration.sites).toMatchObject({
+      'h.0.ln_1': { alphaScale: 3 },
+      ln_f: { alphaScale: 2 },
+    });
+    const rows = csvParse(runCsv(receipt)).filter(({ name }) => name === 'alphaScale');
+    expect(rows.find(({ table }) => table === 'about')?.['value']).toBe('');
+    expect(rows.find(({ site }) => site === 'h.0.ln_1')?.['value']).toBe('3');
+  });
+
   test('keeps every raw sample and says how many bytes a second they mean', () => {
     const { representative, perOperation } = runReceipt(record()).timings;
     expect(representative).toMatchObject({

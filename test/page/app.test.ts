@@ -36,9 +36,42 @@ const receipt = async (page: Page): Promise<RunReceipt> =>
   v.parse(RunReceipt, JSON.parse(await exported(page, 'Export JSON')));
 
 describe('a first visit', () => {
-  it('runs the first prompt by itself, isolated, accessible, with a clean console', async () => {
-    const { page, complaints } = await app.visit();
+  it('shows a recorded run at once, then runs by itself, isolated, accessible, with a clean console', async () => {
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const { page, complaints } = await app.visit({
+      before: async (fresh) => {
+        await fresh.route('**/*.safetensors', async (route) => {
+          await held;
+          await route.continue();
+        });
+        await fresh.addInitScript(() => {
+          const look = (): void => {
+            if (document.querySelector('.dots canvas')) performance.mark('first-figures');
+            else requestAnimationFrame(look);
+          };
+          requestAnimationFrame(look);
+        });
+      },
+    });
+    const strip = page.getByRole('region', { name: 'Tokens' });
+    await strip.getByText(/^recorded on \w/).waitFor();
+    await page.locator('.dots canvas').waitFor();
+    const next = page.getByRole('region', { name: 'Next token' }).locator('li');
+    const recorded = await next.first().textContent();
+    expect(await page.getByRole('button', { name: 'Export JSON' }).isDisabled()).toBe(true);
+    await radio(page, 'DyT').check();
+    await page.getByRole('heading', { name: 'Dynamic Tanh at work' }).waitFor();
+    await radio(page, 'LayerNorm').check();
+    await strip.getByText(/^recorded on \w/).waitFor();
+    const ms = await page.evaluate(() => performance.getEntriesByName('first-figures')[0]?.startTime);
+    console.info(`first figures after ${ms?.toFixed(0)} ms`);
+    release();
     await settled(page);
+    expect(await page.getByText(/^recorded/).count()).toBe(0);
+    expect(await next.first().textContent()).toBe(recorded);
     expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
     for (const name of REGIONS)
       await expect.poll(() => page.getByRole('region', { name }).isVisible()).toBe(true);

@@ -119,7 +119,16 @@ describe('the other figures', () => {
     await radio(page, 'Map').check();
     const worst = page.getByRole('table', { name: 'Channels that reach furthest' });
     const most = Number(await worst.locator('tbody td').first().textContent());
-    await worst.getByRole('button').first().click();
+    await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+    await worst.getByRole('button', { name: 'Copy as Markdown' }).click();
+    await worst.getByText('Copied as Markdown').waitFor();
+    const markdown = (await page.evaluate(() => navigator.clipboard.readText())).split('\n');
+    expect(markdown.slice(0, 2)).toEqual(['**Channels that reach furthest**', '']);
+    expect(markdown[2]).toBe('| furthest channels | max \\|x/σ\\| | in token | beyond 2 |');
+    expect(markdown[3]).toBe('| --- | ---: | --- | ---: |');
+    expect(markdown[4]).toContain(`| ${most.toString()} |`);
+    expect(markdown.filter((line) => line.startsWith('| channel '))).toHaveLength(4);
+    await worst.locator('tbody').getByRole('button').first().click();
     const here = page.locator('.map-here');
     expect(Math.abs(Number((await here.locator('b').textContent())?.replace('−', '-')))).toBeCloseTo(most, 2);
     const map = page.getByRole('application');

@@ -2,6 +2,7 @@
 import { answers } from '../../bench/answers.ts';
 import type { BenchReport } from '../../bench/spec.ts';
 import { OP_KINDS } from '../../model/program.ts';
+import { DataTable } from '../controls/DataTable.tsx';
 import { normColor } from '../colors.ts';
 import { bytes, number, percent } from '../format.ts';
 import { useIsDark } from '../hooks.ts';
@@ -73,7 +74,7 @@ export function Breakdowns({ report }: { readonly report: BenchReport }) {
         Where a forward’s time goes{' '}
         <small className="soft">one pass per operation: sums exceed the whole</small>
       </h3>
-      <table className="breakdowns">
+      <DataTable name="Where a forward’s time goes" className="breakdowns">
         <tbody>
           {report.breakdowns.map(({ cell, contestant, operations, normShare }) => {
             const sums = OP_KINDS.map((kind) => ({
@@ -91,7 +92,11 @@ export function Breakdowns({ report }: { readonly report: BenchReport }) {
                 <th scope="row">{labelOf(report, contestant)}</th>
                 <td>{where ? cellName(where) : cell}</td>
                 <td className="stack-cell">
-                  <div className="stack" aria-hidden>
+                  <div
+                    className="stack"
+                    role="img"
+                    aria-label={sums.map(({ kind, us }) => `${kind} ${percent(us / all)}`).join(', ')}
+                  >
                     {sums.map(({ kind, us }) => (
                       <i
                         key={kind}
@@ -116,7 +121,7 @@ export function Breakdowns({ report }: { readonly report: BenchReport }) {
             );
           })}
         </tbody>
-      </table>
+      </DataTable>
     </section>
   );
 }
@@ -128,7 +133,7 @@ export function Memory({ report }: { readonly report: BenchReport }) {
   return (
     <section>
       <h3>What a norm costs in memory</h3>
-      <table>
+      <DataTable name="What a norm costs in memory">
         <thead>
           <tr>
             {['', 'norm parameters', 'activations', 'whole program', 'peak'].map((name) => (
@@ -156,7 +161,7 @@ export function Memory({ report }: { readonly report: BenchReport }) {
             ),
           )}
         </tbody>
-      </table>
+      </DataTable>
     </section>
   );
 }
@@ -201,7 +206,7 @@ export function Prediction({
         Predicted from bytes, FLOPs and dispatches{' '}
         <small>before anything was measured but what this machine can do at most</small>
       </h2>
-      <table>
+      <DataTable name="Predicted, in µs">
         <thead>
           <tr>
             <th scope="col">µs</th>
@@ -232,7 +237,7 @@ export function Prediction({
             </tr>
           ))}
         </tbody>
-      </table>
+      </DataTable>
     </section>
   );
 }

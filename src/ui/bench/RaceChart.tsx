@@ -4,6 +4,8 @@ import type { BenchComparison, BenchReport, BenchResult, Cell, Level } from '../
 import type { KeptReport } from '../../store/bench.ts';
 import { normSpec } from '../../norm/registry.ts';
 import { normColor } from '../colors.ts';
+import { useFigure } from '../controls/Figure.tsx';
+import { benchSubject } from '../exports.ts';
 import { fixed } from '../format.ts';
 import { useIsDark, useSize } from '../hooks.ts';
 import { cellName, LEVEL_WORDS, timeOf, times } from './words.ts';
@@ -33,6 +35,13 @@ export function RaceChart({
 }) {
   const isDark = useIsDark();
   const [frame, { width }] = useSize<HTMLDivElement>();
+  const [first] = shown;
+  const title = `${cellName(cell)}, ${LEVEL_WORDS[level].short}`;
+  const [figure, menu] = useFigure<HTMLElement>({
+    name: `race-${cell.id}-${level}`,
+    title: `${title}, less is faster`,
+    ...(first ? { subject: benchSubject(first.report) } : {}),
+  });
   const lines = shown.flatMap((kept) => linesOf(kept, cell, level, isDark));
   const values = lines.flatMap(({ result, predictedUs, floorUs }) =>
     [result.summaryUs?.p10, result.summaryUs?.p90, result.centerUs, predictedUs, floorUs].filter(
@@ -49,13 +58,14 @@ export function RaceChart({
   const base = some && whose ? labelOf(whose.report, some.a) : null;
   const isSeveral = new Set(shown.map(({ key }) => key)).size > 1;
   return (
-    <figure className="race" aria-label={`${cellName(cell)}, ${LEVEL_WORDS[level].short}`}>
+    <figure className="race" aria-label={title} ref={figure}>
       <figcaption>
         <b>{cellName(cell)}</b>{' '}
         <span className="soft">
           {LEVEL_WORDS[level].short}, less is faster
           {base && `; ratios to ${base} with their interval`}
         </span>
+        {menu}
       </figcaption>
       <div className="race-body">
         <ul className="race-names" style={{ gridAutoRows: ROW }}>

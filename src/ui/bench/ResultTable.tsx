@@ -1,6 +1,7 @@
 import { useState } from 'react';
 import type { BenchReport, BenchResult } from '../../bench/spec.ts';
 import type { KeptReport } from '../../store/bench.ts';
+import { DataTable } from '../controls/DataTable.tsx';
 import { number, percent } from '../format.ts';
 import { labelOf } from './RaceChart.tsx';
 import { cellName, gb, LEVEL_WORDS, size, timeOf } from './words.ts';
@@ -101,8 +102,7 @@ export function ResultTable({ shown }: { readonly shown: readonly KeptReport[] }
   if (order.isDown) sorted.reverse();
   return (
     <div className="bench-table">
-      <table>
-        <caption>All results</caption>
+      <DataTable name="All results" isNamed>
         <thead>
           <tr>
             {filled.map(({ name, about }) => (
@@ -150,7 +150,7 @@ export function ResultTable({ shown }: { readonly shown: readonly KeptReport[] }
             )),
           )}
         </tbody>
-      </table>
+      </DataTable>
     </div>
   );
 }

@@ -1,5 +1,6 @@
 // One number a site along the depth: its mean over tokens as a line, their spread as a band, one token's as dots.
 import { scaleLinear, scaleSymlog } from 'd3-scale';
+import { useFigure } from '../controls/Figure.tsx';
 import { useSize } from '../hooks.ts';
 
 export type DepthSeries = {
@@ -28,6 +29,10 @@ const WIDE = 50;
 
 export function DepthChart(props: Props) {
   const { title, about, mean, low, high, token, show, most, names, colors, shown, onHover, onPick } = props;
+  const [figure, menu] = useFigure<HTMLElement>({
+    name: `depth-${title}`,
+    title: `${title}, from the first layer to the last`,
+  });
   const [frame, { width, height }] = useSize<HTMLDivElement>();
   const plotWidth = Math.max(0, width - MARGIN.left - MARGIN.right);
   const plotHeight = Math.max(0, height - MARGIN.top - MARGIN.bottom);
@@ -56,7 +61,7 @@ export function DepthChart(props: Props) {
   const color = colors[shown] ?? colors[0] ?? 'currentColor';
   const value = mean[shown];
   return (
-    <figure className="depth-chart" title={about}>
+    <figure className="depth-chart" title={about} ref={figure}>
       <figcaption>
         {title}
         {value !== undefined && (
@@ -65,6 +70,7 @@ export function DepthChart(props: Props) {
             {token && token[shown] !== undefined && <> · token {show(token[shown])}</>}
           </span>
         )}
+        {menu}
       </figcaption>
       <div
         ref={frame}

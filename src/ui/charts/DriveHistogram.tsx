@@ -4,7 +4,8 @@ import type { SiteReport } from '../../engine/api.ts';
 import { DRIVE } from '../../kernel/probe.ts';
 import { bends, normSpec } from '../../norm/registry.ts';
 import { normColor } from '../colors.ts';
-import { number, percent } from '../format.ts';
+import { useFigure } from '../controls/Figure.tsx';
+import { number, percent, sitePhrase } from '../format.ts';
 import { useSize } from '../hooks.ts';
 import { average, expectedShares } from '../statistics.ts';
 
@@ -22,8 +23,12 @@ export function DriveHistogram({
   readonly isDark: boolean;
 }) {
   const [frame, { width, height }] = useSize<HTMLDivElement>();
-  const { norm, tokens, drive: counts } = report;
+  const { norm, tokens, drive: counts, site } = report;
   const spec = normSpec(norm);
+  const [figure, menu] = useFigure({
+    name: 'histogram',
+    title: `How often each ${spec.drive} occurs, ${sitePhrase(site)}`,
+  });
   const color = normColor(norm, isDark);
   const largest = tokens.driveAbsMax.reduce((most, value) => Math.max(most, value), 0);
   const range = RANGES.find((r) => r >= largest) ?? DRIVE.range;
@@ -50,8 +55,8 @@ export function DriveHistogram({
   const shares = [tokens.over1, tokens.over2, tokens.over3].map(average);
 
   return (
-    <div className="histogram-block">
-      <p className="shares">
+    <div className="histogram-block" ref={figure}>
+      <div className="shares">
         {shares.map((share, i) => (
           <span key={i}>
             |{spec.drive}| &gt; {i + 1} <b>{percent(share)}</b>{' '}
@@ -74,7 +79,8 @@ export function DriveHistogram({
             beyond ±{DRIVE.range}: {percent(outside / all)}
           </span>
         )}
-      </p>
+        {menu}
+      </div>
       <div className="histogram" ref={frame}>
         {width > 0 && (
           <svg width={width} height={height} role="img" aria-label={`Histogram of ${spec.drive}`}>

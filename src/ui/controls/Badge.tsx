@@ -1,7 +1,8 @@
 import type { ReactNode } from 'react';
-import { planSource } from '../../model/plan.ts';
+import { recordedOn } from '../../store/store.ts';
+import { useExperiment } from '../hooks.ts';
+import { planAlpha, planSource } from '../../model/plan.ts';
 import type { ParamSource, Plan } from '../../model/plan.ts';
-import { planAlpha } from '../../store/store.ts';
 
 const WORDS: Record<ParamSource, { readonly text: string; readonly about: string }> = {
   twin: { text: 'native', about: 'These weights were trained with this norm.' },
@@ -50,5 +51,20 @@ export function Tag({
     <span className={`badge ${tone}`} title={about}>
       {children}
     </span>
+  );
+}
+
+/** Says so where the shown run is out of a file: nothing was computed here yet. */
+export function RecordedBadge({ isShort = false }: { readonly isShort?: boolean }) {
+  const machine = useExperiment(recordedOn);
+  return (
+    machine !== null && (
+      <Tag
+        tone="recorded"
+        about={`Recorded on ${machine}, not computed here: the run of this machine replaces it`}
+      >
+        recorded{isShort ? '' : ` on ${machine}`}
+      </Tag>
+    )
   );
 }

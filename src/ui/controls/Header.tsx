@@ -1,10 +1,9 @@
-import { useEffect, useState } from 'react';
 import { MODEL_IDS } from '../../model/catalog.ts';
 import { SECTIONS, setConfig, setView, THEMES } from '../../store/store.ts';
 import type { Section, Theme } from '../../store/store.ts';
 import { exportRun } from '../exports.ts';
 import { bytes } from '../format.ts';
-import { useExperiment, useWires } from '../hooks.ts';
+import { useCopied, useExperiment, useWires } from '../hooks.ts';
 import { OnnxMenu } from './OnnxMenu.tsx';
 
 const SECTION_WORDS: Record<Section, readonly [name: string, about: string]> = {
@@ -98,17 +97,12 @@ export function Header() {
 
 /** The address holds the whole experiment; this puts it where it can be pasted. */
 function ShareButton() {
-  const [isCopied, setCopied] = useState(false);
-  useEffect(() => {
-    if (!isCopied) return undefined;
-    const timer = setTimeout(() => setCopied(false), 2000);
-    return () => clearTimeout(timer);
-  }, [isCopied]);
+  const [isCopied, copy] = useCopied();
   return (
     <button
       type="button"
       title="The address holds model, norms, α, prompt, seed and what you look at: whoever opens it computes the same"
-      onClick={() => void navigator.clipboard.writeText(location.href).then(() => setCopied(true))}
+      onClick={() => copy(location.href)}
     >
       {isCopied ? 'Link copied' : 'Copy link'}
     </button>

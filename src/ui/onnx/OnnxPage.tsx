@@ -4,6 +4,7 @@ import { isNormId, NORM_IDS, normSpec } from '../../norm/registry.ts';
 import type { NormId } from '../../norm/registry.ts';
 import { chooseAt, chooseEverywhere, setOnnx } from '../../store/onnx.ts';
 import type { ShownOnnxRun } from '../../store/onnx.ts';
+import { DataTable } from '../controls/DataTable.tsx';
 import { normColor } from '../colors.ts';
 import { download } from '../exports.ts';
 import { bytes, number } from '../format.ts';
@@ -207,7 +208,7 @@ function Sites({ opened, run }: { readonly opened: OpenedOnnx; readonly run: Sho
   );
   return (
     <div className="onnx-scroll">
-      <table className="onnx-sites">
+      <DataTable name="Norms of the file" className="onnx-sites">
         <thead>
           <tr>
             <th scope="col">
@@ -280,7 +281,7 @@ function Sites({ opened, run }: { readonly opened: OpenedOnnx; readonly run: Sho
             );
           })}
         </tbody>
-      </table>
+      </DataTable>
     </div>
   );
 }

@@ -4,9 +4,11 @@ import { trainedNorms } from '../../model/catalog.ts';
 import { correlation } from '../../norm/curve-fit.ts';
 import { normSpec } from '../../norm/registry.ts';
 import { chooseNorm, setView, shownSite } from '../../store/store.ts';
+import { DataTable } from '../controls/DataTable.tsx';
 import { AlphaScatter } from '../charts/AlphaScatter.tsx';
 import type { AlphaPoint } from '../charts/AlphaScatter.tsx';
 import { normColor } from '../colors.ts';
+import { useFigure } from '../controls/Figure.tsx';
 import { number, siteName } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import { spreadOf } from '../statistics.ts';
@@ -18,6 +20,7 @@ export function AlphaFigure({ run }: { readonly run: Run }) {
   const info = useExperiment((state) => state.run.info);
   const isDark = useIsDark();
   const [isTable, setTable] = useState(false);
+  const [figure, menu] = useFigure({ name: 'alpha', title: 'Each site’s α against the spread it meets' });
   const points = run.sites.flatMap((report): AlphaPoint[] => {
     const { bend } = normSpec(report.norm).reference;
     if (!bend) return [];
@@ -47,17 +50,18 @@ export function AlphaFigure({ run }: { readonly run: Run }) {
   const logs = (key: 'x' | 'y'): number[] => points.map((point) => Math.log(point[key]));
   const r = correlation(logs('x'), logs('y'));
   return (
-    <div className="alpha-figure">
-      <p className="figure-words">
+    <div className="alpha-figure" ref={figure}>
+      <div className="figure-words">
         Over {points.length} sites the correlation of log α with log 1/σ is <b>{number(r, 2)}</b>; on the
         dashed line α = 1/σ.
         <button type="button" className="quiet" aria-pressed={isTable} onClick={() => setTable(!isTable)}>
           {isTable ? 'chart' : 'table'}
         </button>
-      </p>
+        {!isTable && menu}
+      </div>
       {isTable ? (
         <div className="table-scroll tall">
-          <table>
+          <DataTable name="α against 1/σ">
             <thead>
               <tr>
                 <th scope="col">site</th>
@@ -76,7 +80,7 @@ export function AlphaFigure({ run }: { readonly run: Run }) {
                 </tr>
               ))}
             </tbody>
-          </table>
+          </DataTable>
         </div>
       ) : (
         <AlphaScatter

@@ -1,5 +1,6 @@
 import type { Contest, Environment } from '../../engine/api.ts';
 import { isStale, shownComparison } from '../../store/store.ts';
+import { DataTable } from '../controls/DataTable.tsx';
 import { duration, number } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
 import { stepMs } from '../timing.ts';
@@ -55,8 +56,7 @@ function ContestTable({
   const [ours] = contenders;
   const base = ours && !ours.isFailed ? ours.wallMs.summary.median : Number.NaN;
   return (
-    <table>
-      <caption>{caption}</caption>
+    <DataTable name={caption} isNamed>
       <thead>
         <tr>
           {['', 'median', 'p10', 'p90', 'n', 'of ours', 'dispatches', 'max |Δlogit|'].map((name) => (
@@ -91,6 +91,6 @@ function ContestTable({
           ),
         )}
       </tbody>
-    </table>
+    </DataTable>
   );
 }

@@ -4,11 +4,13 @@ import { ALIKE } from '../../engine/parting.ts';
 import type { Run } from '../../engine/api.ts';
 import { pin, sameTokens, setView, unpin } from '../../store/store.ts';
 import type { PinnedRun } from '../../store/store.ts';
+import { DataTable } from '../controls/DataTable.tsx';
 import { Tag } from '../controls/Badge.tsx';
 import { HeatMap } from '../charts/HeatMap.tsx';
 import { inkOn, valueScale } from '../colors.ts';
 import { differences, positions, runName } from '../compare.ts';
 import type { Position } from '../compare.ts';
+import { useFigure } from '../controls/Figure.tsx';
 import { number, percent, siteName, sitePhrase, visible } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import { average, statistic } from '../statistics.ts';
@@ -84,8 +86,7 @@ function NextPairs({ a, b }: { readonly a: Run; readonly b: Run }) {
     .slice(0, SHOWN + 2);
   const widest = Math.max(1e-9, ...rows.flatMap(({ shares }) => shares));
   return (
-    <table className="pairs">
-      <caption>Next token</caption>
+    <DataTable name="Next token" isNamed className="pairs">
       <tbody>
         {rows.map(({ id, text, shares }) => (
           <tr key={id}>
@@ -103,7 +104,7 @@ function NextPairs({ a, b }: { readonly a: Run; readonly b: Run }) {
           </tr>
         ))}
       </tbody>
-    </table>
+    </DataTable>
   );
 }
 
@@ -114,6 +115,7 @@ function Positions({ a, b, vocabSize }: { readonly a: Run; readonly b: Run; read
   const { store } = useWires();
   const isDark = useIsDark();
   const parting = useExperiment((state) => state.run.parting);
+  const [figure, menu] = useFigure({ name: 'compare', title: `A ${runName(a)}, B ${runName(b)}` });
   const chosen = statistic(useExperiment((state) => state.view.statistic));
   const isRecorded = a.logits.length === 0;
   const [view, setMap] = useState<keyof typeof VIEWS>(isRecorded ? 'difference' : 'cosine');
@@ -160,8 +162,8 @@ function Positions({ a, b, vocabSize }: { readonly a: Run; readonly b: Run; read
         </p>
         <Strip run={b} a={a} all={all} isDark={isDark} />
       </div>
-      <div className="compare-map">
-        <p className="soft">
+      <div className="compare-map" ref={figure}>
+        <div className="soft">
           <select
             aria-label="Map"
             value={view}
@@ -176,7 +178,8 @@ function Positions({ a, b, vocabSize }: { readonly a: Run; readonly b: Run; read
           {view === 'cosine'
             ? `1 − cosine, 0 to ${number(scale.high)}`
             : `${chosen.label}, B − A, ±${number(scale.high)}`}
-        </p>
+          {menu}
+        </div>
         <HeatMap
           rows={rows}
           names={sites.map((report) => siteName(report.site))}

@@ -1,12 +1,14 @@
 import { useMemo } from 'react';
 import type { Run, SiteReport } from '../../engine/api.ts';
+import { normSpec } from '../../norm/registry.ts';
 import { reaches } from '../../norm/saturation.ts';
 import { COLOURINGS, setMicroscope, shownChannel } from '../../store/microscope.ts';
 import type { Colouring } from '../../store/microscope.ts';
 import { setView, shownToken } from '../../store/store.ts';
 import { CurvePlot } from '../charts/CurvePlot.tsx';
 import { CATEGORIES, spreadScale } from '../colors.ts';
-import { number } from '../format.ts';
+import { useFigure } from '../controls/Figure.tsx';
+import { number, sitePhrase } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import type { Look } from '../look.ts';
 import { drawnFits, Fits, useFits } from './Fits.tsx';
@@ -27,6 +29,10 @@ export function CurveFigure({ run, report, look }: Props) {
   const token = useExperiment(shownToken);
   const channel = useExperiment(shownChannel);
   const isDark = useIsDark();
+  const [figure, menu] = useFigure({
+    name: 'curve',
+    title: `${normSpec(report.norm).name}: input and output, ${sitePhrase(report.site)}`,
+  });
   const fits = useFits(look);
   const drawn = useMemo(() => fits.filter(({ norm }) => shown.includes(norm)), [fits, shown]);
   const extremes = useMemo(
@@ -39,7 +45,7 @@ export function CurveFigure({ run, report, look }: Props) {
     [look, colouring],
   );
   return (
-    <div className="curve-figure">
+    <div className="curve-figure" ref={figure}>
       <CurvePlot
         report={report}
         look={look}
@@ -80,6 +86,7 @@ export function CurveFigure({ run, report, look }: Props) {
         )}
         <Fits fits={fits} shown={shown} />
       </div>
+      {menu}
     </div>
   );
 }

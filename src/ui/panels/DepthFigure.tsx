@@ -2,9 +2,11 @@ import { useState } from 'react';
 import type { Run, SiteReport } from '../../engine/api.ts';
 import type { TokenField } from '../../kernel/probe.ts';
 import { setView, shownSite, shownToken } from '../../store/store.ts';
+import { DataTable } from '../controls/DataTable.tsx';
 import { DepthChart } from '../charts/DepthChart.tsx';
 import type { DepthSeries } from '../charts/DepthChart.tsx';
 import { normColor } from '../colors.ts';
+import { useFigure } from '../controls/Figure.tsx';
 import { number, percent, siteName, visible } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import { average, total } from '../statistics.ts';
@@ -78,7 +80,7 @@ export function DepthFigure({ run }: { readonly run: Run }) {
       </p>
       {isTable ? (
         <div className="table-scroll tall">
-          <table>
+          <DataTable name="Site by site">
             <thead>
               <tr>
                 <th scope="col">site</th>
@@ -99,7 +101,7 @@ export function DepthFigure({ run }: { readonly run: Run }) {
                 </tr>
               ))}
             </tbody>
-          </table>
+          </DataTable>
         </div>
       ) : (
         <div className="depth-grid">
@@ -128,15 +130,18 @@ function Lens({ run }: { readonly run: Run }) {
   const result = useExperiment((state) => state.run.result);
   const shown = useExperiment(shownSite);
   const isDark = useIsDark();
+  const after = visible(run.tokens[lens?.token ?? 0]?.text ?? '');
+  const [figure, menu] = useFigure<HTMLElement>({ name: 'lens', title: `Logit lens after ${after}` });
   if (!lens || lens.of !== result) return null;
   const norms = new Map(run.sites.map((report) => [report.site.id, report]));
   return (
-    <section className="lens" aria-label="Logit lens">
+    <section className="lens" aria-label="Logit lens" ref={figure}>
       <h3 title="Each site’s input through the last norm and the head: what the model would say if it stopped there">
         <b>
-          logit lens after <code>{visible(run.tokens[lens.token]?.text ?? '')}</code>
+          logit lens after <code>{after}</code>
         </b>
         <span>click a token above for another</span>
+        {menu}
       </h3>
       <ol>
         {lens.layers.toReversed().map(({ site, text, probability, answerRank }) => {

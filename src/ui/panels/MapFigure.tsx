@@ -3,10 +3,12 @@ import type { Run, SiteReport } from '../../engine/api.ts';
 import { normSpec } from '../../norm/registry.ts';
 import { reaches } from '../../norm/saturation.ts';
 import { setMicroscope, shownChannel } from '../../store/microscope.ts';
-import { setView, shownToken } from '../../store/store.ts';
+import { recordedOn, setView, shownToken } from '../../store/store.ts';
+import { DataTable } from '../controls/DataTable.tsx';
 import { ChannelMap, MAP_REACH } from '../charts/ChannelMap.tsx';
 import { valueScale } from '../colors.ts';
-import { number, percent, visible } from '../format.ts';
+import { useFigure } from '../controls/Figure.tsx';
+import { number, percent, sitePhrase, visible } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import type { Look } from '../look.ts';
 
@@ -19,10 +21,16 @@ export function MapFigure({ run, report, look }: Props) {
   if (!look)
     return (
       <div className="placeholder map-figure">
-        This run has too many values to keep them all: click a site in the list to fetch its own.
+        <Missing />
       </div>
     );
   return <Values run={run} report={report} look={look} />;
+}
+
+function Missing() {
+  return useExperiment(recordedOn) === null
+    ? 'This run has too many values to keep them all: click a site in the list to fetch its own.'
+    : 'A recorded run has no single values: they come with the run of this machine.';
 }
 
 function Values({ run, report, look }: Props & { readonly look: Look }) {
@@ -33,6 +41,10 @@ function Values({ run, report, look }: Props & { readonly look: Look }) {
   const [isSorted, setSorted] = useState(false);
   const { u, C } = look;
   const { drive } = normSpec(report.norm);
+  const [figure, menu] = useFigure({
+    name: 'map',
+    title: `${drive} of each token and channel, ${sitePhrase(report.site)}`,
+  });
   const channels = useMemo(() => reaches(u, C, 'channel'), [u, C]);
   const worstTokens = useMemo(() => reaches(u, C, 'token').slice(0, LISTED), [u, C]);
   const order = useMemo(
@@ -58,7 +70,7 @@ function Values({ run, report, look }: Props & { readonly look: Look }) {
   const at = token !== null && channel !== null ? u[token * C + channel] : undefined;
   const stops = [-MAP_REACH, -MAP_REACH / 2, 0, MAP_REACH / 2, MAP_REACH].map(color);
   return (
-    <div className="map-figure">
+    <div className="map-figure" ref={figure}>
       <ChannelMap
         values={u}
         C={C}
@@ -89,9 +101,10 @@ function Values({ run, report, look }: Props & { readonly look: Look }) {
           ≤ −{MAP_REACH} <i style={{ background: `linear-gradient(90deg, ${stops.join(', ')})` }} /> ≥{' '}
           {MAP_REACH}
         </span>
+        {menu}
       </div>
       <div className="worst">
-        <table aria-label="Channels that reach furthest">
+        <DataTable name="Channels that reach furthest">
           <thead>
             <tr>
               <th scope="col">furthest channels</th>
@@ -116,8 +129,8 @@ function Values({ run, report, look }: Props & { readonly look: Look }) {
               </tr>
             ))}
           </tbody>
-        </table>
-        <table aria-label="Tokens that reach furthest">
+        </DataTable>
+        <DataTable name="Tokens that reach furthest">
           <thead>
             <tr>
               <th scope="col">furthest tokens</th>
@@ -140,7 +153,7 @@ function Values({ run, report, look }: Props & { readonly look: Look }) {
               </tr>
             ))}
           </tbody>
-        </table>
+        </DataTable>
       </div>
     </div>
   );

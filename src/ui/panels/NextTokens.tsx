@@ -1,4 +1,6 @@
+import { shownRun } from '../../store/store.ts';
 import { normColor } from '../colors.ts';
+import { useFigure } from '../controls/Figure.tsx';
 import { number, percent, visible } from '../format.ts';
 import { useExperiment, useIsDark } from '../hooks.ts';
 import { average } from '../statistics.ts';
@@ -6,13 +8,14 @@ import { average } from '../statistics.ts';
 const SHOWN = 5;
 
 export function NextTokens() {
-  const run = useExperiment((state) => state.run.result);
+  const run = useExperiment(shownRun);
   const isDark = useIsDark();
+  const [figure, menu] = useFigure<HTMLElement>({ name: 'next', title: 'The most likely next tokens' });
   const norm = run?.sites.at(-1)?.norm;
   const top = run?.top.slice(0, SHOWN) ?? [];
   const widest = Math.max(1e-9, ...top.map(({ probability }) => probability));
   return (
-    <section className="next" aria-label="Next token">
+    <section className="next" aria-label="Next token" ref={figure}>
       <h2>
         Next token{' '}
         {run && run.lossPerToken.length > 0 && (
@@ -20,6 +23,7 @@ export function NextTokens() {
             loss on this prompt {number(average(run.lossPerToken))} nats
           </small>
         )}
+        {run && menu}
       </h2>
       <ol>
         {top.map(({ id, text, logit, probability }) => (

@@ -4,6 +4,7 @@ import type { Summary } from '../../bench/summary.ts';
 import type { Environment } from '../../engine/api.ts';
 import { PURPOSES } from '../../gpu/device.ts';
 import { gbPerS } from '../../receipt/run.ts';
+import { DataTable } from '../controls/DataTable.tsx';
 import { Tag } from '../controls/Badge.tsx';
 import { bytes, duration, number } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
@@ -71,7 +72,7 @@ export function TimingDetails({
           <h2>
             Whole forward <small>{timings.representative.tier}; this is what it costs</small>
           </h2>
-          <table>
+          <DataTable name="Whole forward">
             {head}
             <tbody>
               {timings.representative.gpuMs &&
@@ -83,7 +84,7 @@ export function TimingDetails({
                 timings.representative.bytes,
               )}
             </tbody>
-          </table>
+          </DataTable>
           <p className="soft">
             First forward of this measurement {duration(timings.firstForwardMs, wallStep)}, then{' '}
             {timings.warmups} to warm up. Wall time is from submit to done.
@@ -112,7 +113,7 @@ export function TimingDetails({
             Where it goes{' '}
             <small>{timings.perOperation.tier}, summed over layers; sums exceed the whole</small>
           </h2>
-          <table>
+          <DataTable name="Where the time goes">
             {head}
             <tbody>
               {byPlace(timings.perOperation.operations).map(({ label, count, us, bytes: leastBytes }) => {
@@ -120,7 +121,7 @@ export function TimingDetails({
                 return row(count > 1 ? `${label} × ${count}` : label, ms, gpuStep, leastBytes);
               })}
             </tbody>
-          </table>
+          </DataTable>
         </div>
       )}
       {environment.device === 'gpu' && <Baselines environment={environment} />}

@@ -1,7 +1,9 @@
 import { useCallback, useMemo, useState } from 'react';
 import type { Run } from '../../engine/api.ts';
 import { setView, shownSite, shownToken } from '../../store/store.ts';
+import { DataTable } from '../controls/DataTable.tsx';
 import { HeatMap } from '../charts/HeatMap.tsx';
+import { useFigure } from '../controls/Figure.tsx';
 import { siteName, visible } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import { useRun } from '../look.ts';
@@ -13,13 +15,18 @@ export function TokenStatistics() {
   const run = useRun();
   const [isTable, setTable] = useState(false);
   const chosen = statistic(useExperiment((state) => state.view.statistic));
+  const [figure, menu] = useFigure<HTMLElement>({
+    name: `tokens-${chosen.id}`,
+    title: `${chosen.label} of each token, site by site`,
+  });
   return (
-    <section className="statistics" aria-label="Token statistics">
+    <section className="statistics" aria-label="Token statistics" ref={figure}>
       <h2>
         Token statistics <small>{chosen.short}, token × layer</small>
         <button type="button" className="quiet" aria-pressed={isTable} onClick={() => setTable(!isTable)}>
           {isTable ? 'map' : 'table'}
         </button>
+        {!isTable && menu}
       </h2>
       {run && (isTable ? <StatisticTable run={run} /> : <StatisticMap run={run} />)}
       {run && <ThisToken run={run} />}
@@ -79,7 +86,7 @@ function StatisticTable({ run }: { readonly run: Run }) {
   const chosen = statistic(useExperiment((state) => state.view.statistic));
   return (
     <div className="table-scroll">
-      <table>
+      <DataTable name={`${chosen.label}, site by token`}>
         <thead>
           <tr>
             <th scope="col">site</th>
@@ -100,7 +107,7 @@ function StatisticTable({ run }: { readonly run: Run }) {
             </tr>
           ))}
         </tbody>
-      </table>
+      </DataTable>
     </div>
   );
 }
@@ -112,7 +119,7 @@ function ThisToken({ run }: { readonly run: Run }) {
   if (!report) return null;
   const text = token === null ? null : visible(run.tokens[token]?.text ?? '');
   return (
-    <table className="this-token">
+    <DataTable name={`Statistics at ${siteName(report.site)}`} className="this-token">
       <thead>
         <tr>
           <th scope="col">at {siteName(report.site)}</th>
@@ -132,6 +139,6 @@ function ThisToken({ run }: { readonly run: Run }) {
           );
         })}
       </tbody>
-    </table>
+    </DataTable>
   );
 }

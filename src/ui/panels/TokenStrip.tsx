@@ -1,5 +1,6 @@
 import { setView, shownSite, shownToken } from '../../store/store.ts';
 import { useMemo } from 'react';
+import { RecordedBadge } from '../controls/Badge.tsx';
 import { inkOn } from '../colors.ts';
 import { number, siteName, visible } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
@@ -43,6 +44,7 @@ export function TokenStrip() {
           );
         })}
       </div>
+      <RecordedBadge />
       <label className="inline-choice">
         <span>colour</span>
         <select
