@@ -83,8 +83,13 @@ test.each<[string, KernelSpec, string[]]>([
   ],
   [
     'columns',
-    columnStatistics('instancenorm', C),
+    columnStatistics('instancenorm', { C, dtype: 'f16', hasResidual: false }).spec,
     ['0.0 read-only-storage x', '0.1 storage theta', '0.2 uniform run'],
+  ],
+  [
+    'columns with residual',
+    columnStatistics('instancenorm', { C, dtype: 'f32', hasResidual: true }).spec,
+    ['0.0 storage x', '0.1 storage theta', '0.2 uniform run', '0.3 read-only-storage delta'],
   ],
   ...drawKernels('top', 5000, false).map(({ spec }): [string, KernelSpec, string[]] => [
     'draw',
