@@ -18,7 +18,14 @@ import type { DrawForm } from '../kernel/sample.ts';
 import { columnBytes, columnStatistics, normBytes, normKernel } from '../kernel/norm.ts';
 import { chooseMatmul } from '../kernel/tune.ts';
 import type { Product, Tuning } from '../kernel/tune.ts';
-import { countsBytes, histogramProbe, statsBytes, tokenProbe } from '../kernel/probe.ts';
+import {
+  countsBytes,
+  entropyBytes,
+  entropyProbe,
+  histogramProbe,
+  statsBytes,
+  tokenProbe,
+} from '../kernel/probe.ts';
 import { drawTableBytes } from './sample.ts';
 import { biasesOf, weightsOf } from './compose.ts';
 import type {
@@ -340,6 +347,21 @@ export class Builder implements Composer {
         flops: (T, past) => (round === 0 ? 4 * C * T * keys(T, past) : 0),
       }),
     );
+    if (!this.#mode.hasProbes) return;
+    const { rows } = this.#space;
+    const probe = entropyProbe(shape);
+    this.#push(`${label}.entropy`, 'probe', probe.spec, {
+      buffers: {
+        qkv,
+        cache,
+        y: this.#space.activation(to, C),
+        entropy: this.#space.probes('entropy', entropyBytes(this.#model.dims.L, H, rows)),
+        layer: this.#space.site(layer),
+      },
+      workgroups: probe.workgroups,
+      bytes: (T) => (T * C + T * KV + T * H) * 4,
+      flops: (T, past) => 2 * C * T * keys(T, past),
+    });
   }
 
   /** logits[T, V] → tokens[past + T]. */

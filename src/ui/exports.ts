@@ -9,7 +9,7 @@ import type { Session } from '../store/session.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
 
 function receiptOf({ config, run }: State): ReturnType<typeof runReceipt> | null {
-  const { environment, info, result, resultPrompt, resultAt, timings, generation } = run;
+  const { environment, info, result, resultPrompt, resultAt, timings, generation, lens } = run;
   if (!environment || !info || !result) return null;
   const isSame = generation?.prompt === resultPrompt && samePlan(generation.plan, result.plan);
   return runReceipt({
@@ -21,6 +21,7 @@ function receiptOf({ config, run }: State): ReturnType<typeof runReceipt> | null
     sampling: isSame && generation ? generation.sampling : config.sampling,
     timings,
     comparison: shownComparison({ run }),
+    lens: lens?.of === result && lens.layers.length ? lens : null,
     generated:
       isSame && generation
         ? {

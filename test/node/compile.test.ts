@@ -19,7 +19,7 @@ import type { KernelSpec } from '../../src/kernel/compile.ts';
 import { gather } from '../../src/kernel/embed.ts';
 import { matmulKernel } from '../../src/kernel/matmul.ts';
 import { columnStatistics, normKernel } from '../../src/kernel/norm.ts';
-import { histogramProbe, tokenProbe } from '../../src/kernel/probe.ts';
+import { entropyProbe, histogramProbe, tokenProbe } from '../../src/kernel/probe.ts';
 import { drawKernels } from '../../src/kernel/sample.ts';
 import { NORM_IDS, thetaLayout } from '../../src/norm/registry.ts';
 
@@ -116,6 +116,7 @@ test.each<[string, KernelSpec, string[]]>([
       '0.7 uniform run',
     ],
   ],
+  ['entropyProbe', entropyProbe(HEADS).spec, [...ATTENTION, '1.0 storage entropy', '1.1 uniform layer']],
   ...[tokenProbe, histogramProbe].map((probe): [string, KernelSpec, string[]] => [
     probe.name,
     probe('derf', C, 1e-5, 16),
