@@ -3,14 +3,15 @@ import { browserOf } from '../engine/browser.ts';
 import type { BenchReport } from '../bench/spec.ts';
 import { benchCsv, benchJson, benchMarkdown, benchTrace } from '../receipt/bench.ts';
 import { runCsv, runReceipt } from '../receipt/run.ts';
-import { samePlan, shownComparison } from '../store/store.ts';
+import { samePlan, shownComparison, shownLens } from '../store/store.ts';
 import type { State } from '../store/store.ts';
 import type { Session } from '../store/session.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
 
 function receiptOf({ config, run }: State): ReturnType<typeof runReceipt> | null {
-  const { environment, info, result, resultPrompt, resultAt, timings, generation, lens } = run;
+  const { environment, info, result, resultPrompt, resultAt, timings, generation } = run;
   if (!environment || !info || !result) return null;
+  const lens = shownLens({ run });
   const isSame = generation?.prompt === resultPrompt && samePlan(generation.plan, result.plan);
   return runReceipt({
     environment,
@@ -21,7 +22,7 @@ function receiptOf({ config, run }: State): ReturnType<typeof runReceipt> | null
     sampling: isSame && generation ? generation.sampling : config.sampling,
     timings,
     comparison: shownComparison({ run }),
-    lens: lens?.of === result && lens.layers.length ? lens : null,
+    lens: lens?.layers.length ? lens : null,
     generated:
       isSame && generation
         ? {
