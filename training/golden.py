@@ -72,7 +72,7 @@ INNER = "p0"
 
 
 class Gpt:
-    """The forward of one twin; `keep` fills `sites` (statistics) and `inner` (intermediates)."""
+    """The forward of one twin; a call fills `sites` and `entropy` (statistics) and `inner` (intermediates)."""
 
     def __init__(self, weights: dict[str, np.ndarray], norm: str, defaults: dict[str, float] | None = None):
         self.w = {name: w.astype(np.float64) for name, w in weights.items()}
@@ -94,7 +94,7 @@ class Gpt:
         return y
 
     def attention(self, qkv):
-        """Causal attention with rotary positions: [T, 3C] to [T, C]."""
+        """Causal attention with rotary positions: [T, 3C] to [T, C]; adds its entropy in nats, [H, T]."""
         T, D = len(qkv), qkv.shape[1] // (3 * HEADS)
         q, k, v = qkv.reshape(T, 3, HEADS, D).transpose(1, 2, 0, 3)
         angle = np.arange(T)[:, None] / ROPE_THETA ** (np.arange(0, D, 2) / D)
@@ -107,11 +107,13 @@ class Gpt:
         scores = rotate(q) @ rotate(k).transpose(0, 2, 1) / math.sqrt(D)
         scores = np.where(np.tril(np.ones((T, T), bool)), scores, -np.inf)
         p = np.exp(scores - scores.max(-1, keepdims=True))
-        return (p / p.sum(-1, keepdims=True) @ v).transpose(1, 0, 2).reshape(T, -1)
+        p = p / p.sum(-1, keepdims=True)
+        self.entropy.append(-(p * np.log(np.where(p > 0, p, 1))).sum(-1))
+        return (p @ v).transpose(1, 0, 2).reshape(T, -1)
 
     def __call__(self, tokens) -> np.ndarray:
-        """Tokens [T] to logits [T, V]; leaves `sites` and `inner` of this call behind."""
-        self.sites, self.inner = {}, {}
+        """Tokens [T] to logits [T, V]; leaves `sites`, `inner` and `entropy` of this call behind."""
+        self.sites, self.inner, self.entropy = {}, {}, []
         x = self.inner["embed"] = self.w["wte.weight"][tokens]
         for layer in range(self.layers):
             h = f"h.{layer}"
@@ -162,6 +164,7 @@ def golden(norm: str, weights: dict[str, np.ndarray], tokenizer: Tokenizer) -> t
         model = Gpt(weights, norm, defaults)
         tokens = tokenizer.encode(PROMPTS[prompt])
         tensors[f"{name}.logits"] = model(tokens)
+        tensors[f"{name}.entropy"] = np.stack(model.entropy)
         sites = {id: {key: rounded(v, 6) for key, v in site.items()} for id, site in model.sites.items()}
         if name == INNER:
             tensors.update({f"{name}.{key}": x for key, x in model.inner.items() if is_kept(key)})

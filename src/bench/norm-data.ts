@@ -1,6 +1,7 @@
 // What a norm is fed in the bench: values and parameters for showing that its answer is right, parameters that keep
 // values bounded for timing it again and again, and the float64 answer to compare with.
 import { floatToHalf, halfToFloat } from '../format/safetensors.ts';
+import { rowBytes } from '../kernel/norm.ts';
 import { randomFrom } from '../model/sample.ts';
 import { normSpec, thetaLayout } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
@@ -30,9 +31,6 @@ export function valueAt(index: number, dtype: Dtype, isDelta = false): number {
   const block = dtype === 'f16' ? HALF_BLOCK : BLOCK;
   return block[(index + (isDelta ? DELTA_SHIFT : 0)) % PERIOD] ?? Number.NaN;
 }
-
-/** Bytes of a row of C channels; f16 rows are padded to an even length. */
-export const rowBytes = (C: number, dtype: Dtype): number => (dtype === 'f16' ? 4 * Math.ceil(C / 2) : 4 * C);
 
 /** x[T, C], or delta times `sign`, as it lies in memory. */
 export function packedValues({ T, C }: Shape, dtype: Dtype, isDelta = false, sign = 1): ArrayBufferView {

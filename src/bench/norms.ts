@@ -4,7 +4,7 @@ import type { GpuBuffer, Machine } from '../gpu/device.ts';
 import { Batcher, dispatchOf } from '../kernel/batch.ts';
 import type { Dispatch } from '../kernel/batch.ts';
 import type { Constants, KernelSpec, PlannedKernel } from '../kernel/compile.ts';
-import { COLUMN_LANES, columnStatistics, normBytes, normKernel } from '../kernel/norm.ts';
+import { columnBytes, normBytes, normKernels, rowBytes } from '../kernel/norm.ts';
 import { bends, normSpec, thetaLayout } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import { kernelInfo } from './kernel-info.ts';
@@ -17,7 +17,6 @@ import {
   packedParams,
   packedValues,
   expected,
-  rowBytes,
   unpackedRow,
 } from './norm-data.ts';
 import type { Bench, Work } from './roofline.ts';
@@ -73,12 +72,14 @@ const footprint = (cell: NormCell): number =>
   cell.regime === 'cold' ? Number.MAX_SAFE_INTEGER : setBytes(cell);
 
 export function normWork(id: NormId, cell: NormCell): Work {
-  const { T, C, dtype, hasResidual } = cell;
-  const columns = isAlwaysMeasured(id) ? T * rowBytes(C, dtype) + 3 * C * 4 : 0;
+  const { T, C, dtype } = cell;
+  const isMeasured = isAlwaysMeasured(id);
+  const hasResidual = cell.hasResidual && !isMeasured;
+  const columns = isMeasured ? columnBytes(cell, T) : 0;
   return {
-    dispatches: columns ? 2 : 1,
+    dispatches: isMeasured ? 2 : 1,
     bytesMin: normBytes(id, { C, eps: EPS, dtype, form: 'plain', hasResidual }, T) + columns,
-    flops: (columns ? 2 : 1) * FLOPS_A_VALUE * T * C,
+    flops: (isMeasured ? 2 : 1) * FLOPS_A_VALUE * T * C,
     bends: bends(id) ? T * C : 0,
     footprintBytes: footprint(cell),
   };
@@ -179,10 +180,9 @@ export function normSteps(
   form: Form,
   { T, C, dtype, hasResidual }: Pick<NormCell, 'T' | 'C' | 'dtype' | 'hasResidual'>,
 ): Step[] {
-  const { spec, workgroups } = normKernel(member, { C, eps: EPS, dtype, form, hasResidual }, machine);
-  const norm = { spec, workgroups: workgroups(T) };
-  if (!isAlwaysMeasured(member)) return [norm];
-  return [{ spec: columnStatistics(member, C), workgroups: [Math.ceil(C / COLUMN_LANES)] }, norm];
+  const shape = { C, eps: EPS, dtype, form, hasResidual };
+  const kernels = normKernels(member, shape, isAlwaysMeasured(member), machine);
+  return kernels.map(({ spec, workgroups }) => ({ spec, workgroups: workgroups(T) }));
 }
 
 /** Every contestant compiled, bound and checked against float64; who answers wrongly is a failure, not an entrant. */
@@ -227,8 +227,6 @@ export async function openNormCell(
       signal?.throwIfAborted();
       const info = infoOf(member, form);
       try {
-        if (isAlwaysMeasured(member) && (dtype !== 'f32' || hasResidual))
-          throw new RangeError('its statistics over tokens are taken of f32 values, before any residual');
         const theta = own(gpu.buffer('theta', 'parameters', 4 * thetaLayout(member, C).P));
         const planned = normSteps(gpu.machine, member, form, cell);
         const steps = await Promise.all(

@@ -43,6 +43,7 @@ export const record = defineCommand({
           run: await engine.run(plan, tokens, { probes: true }),
           prompt: FIRST_PROMPT,
           sampling: NO_SAMPLING,
+          lens: null,
           timings: null,
           comparison: null,
           generated: null,

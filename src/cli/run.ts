@@ -103,6 +103,7 @@ export const run = defineCommand({
         sampling: NO_SAMPLING,
         timings,
         comparison: null,
+        lens: null,
         generated: null,
         createdAt: new Date(),
       });

@@ -103,6 +103,14 @@ export type SiteReport = SiteStats & {
   readonly isMeasured: boolean;
 };
 
+/** How widely the heads of every layer spread their attention. */
+export type AttentionReport = {
+  /** A token attends to itself and earlier ones; else to all. */
+  readonly isCausal: boolean;
+  /** Of each head's shares, in nats: [H, T] a layer, first layer first. */
+  readonly entropy: readonly Float32Array[];
+};
+
 export type NextToken = Candidate & { readonly text: string };
 
 export type Run = {
@@ -117,6 +125,8 @@ export type Run = {
   readonly isCausal: boolean;
   /** Empty without probes. */
   readonly sites: readonly SiteReport[];
+  /** null without probes, and in files from before it was looked at. */
+  readonly attention: AttentionReport | null;
   /** Wall time from submit to result; with probes on it is instrumented and stands for nothing else. */
   readonly timing: { readonly tier: 'instrumented' | 'representative'; readonly wallMs: number };
   /** What building the program cost, and how many pipelines were new. */

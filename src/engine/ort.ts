@@ -13,7 +13,7 @@ import { randomFrom, sampleToken } from '../model/sample.ts';
 import { sitesOf } from '../model/model.ts';
 import type { Checkpoint } from '../model/model.ts';
 import { OrtSession, ortName } from '../onnx/session.ts';
-import { tapName } from '../onnx/write.ts';
+import { entropyName, tapName } from '../onnx/write.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
 import { Problem } from '../problem.ts';
 import {
@@ -33,6 +33,7 @@ import { lensOf } from './depth.ts';
 import type { Library } from './library.ts';
 import { partingOf } from './parting.ts';
 import type { Parting, StreamOf } from './parting.ts';
+import { NOT_PROBED } from './probed.ts';
 
 type Opened = { readonly session: OrtSession; readonly nodeCount: number };
 
@@ -113,24 +114,15 @@ export class OrtEngine implements ForwardEngine {
       signal?.throwIfAborted();
       const builtMs = performance.now();
       const outputs = await session.feed(feedsOf(checkpoint, tokens, input));
-      const logits = outputs.get('logits') ?? new Float32Array();
-      const sites = probes
-        ? sitesOf(checkpoint).map((site) =>
-            tapped(
-              site,
-              checkpoint,
-              plan,
-              (side) => outputs.get(tapName(site.id, side)) ?? new Float32Array(),
-            ),
-          )
-        : [];
+      const output = (name: string): Float32Array => outputs.get(name) ?? new Float32Array();
+      const probed = probes ? probedBy(output, checkpoint, plan) : NOT_PROBED;
       const wallMs = performance.now() - builtMs;
       return {
         plan,
         sha256: info.twins[checkpoint.norm]?.weights.sha256 ?? '',
-        ...readLogits(logits, tokens, checkpoint, tokenizer),
+        ...readLogits(output('logits'), tokens, checkpoint, tokenizer),
         isCausal: isCausal(checkpoint, plan),
-        sites,
+        ...probed,
         timing: { tier: probes ? 'instrumented' : 'representative', wallMs },
         cold: { buildMs: builtMs - startMs, compiledPipelines: 0 },
         dispatches: nodeCount,
@@ -331,16 +323,26 @@ export class OrtEngine implements ForwardEngine {
   }
 }
 
-/** Statistics of a site from what the graph gave out there. */
-function tapped(
-  site: Site,
+/** What the probes would say, from what the graph gave out. */
+function probedBy(
+  output: (name: string) => Float32Array,
   checkpoint: Checkpoint,
   plan: Plan,
-  tap: (side: 'in' | 'out') => Float32Array,
-): SiteReport {
-  const { norm, C, eps, x, y, params } = inspection(checkpoint, plan, site.id, {
-    in: tap('in'),
-    out: tap('out'),
-  });
-  return reportSite(referenceStats(norm, params, x, y, C, eps), site, checkpoint, plan);
+): Pick<Run, 'sites' | 'attention'> {
+  const { model } = checkpoint;
+  const report = (site: Site): SiteReport => {
+    const tap = (side: 'in' | 'out'): Float32Array => output(tapName(site.id, side));
+    const { norm, C, eps, x, y, params } = inspection(checkpoint, plan, site.id, {
+      in: tap('in'),
+      out: tap('out'),
+    });
+    return reportSite(referenceStats(norm, params, x, y, C, eps), site, checkpoint, plan);
+  };
+  return {
+    sites: sitesOf(checkpoint).map(report),
+    attention: {
+      isCausal: model.isCausal,
+      entropy: Array.from({ length: model.dims.L }, (_, layer) => output(entropyName(layer))),
+    },
+  };
 }

@@ -5,7 +5,6 @@ import type { Model as FitModel } from '../fit/lab.ts';
 import type { GpuClock } from '../gpu/clock.ts';
 import { Gpu } from '../gpu/device.ts';
 import type { GpuHost } from '../gpu/device.ts';
-import { countsBytes, statsBytes, unpackStats } from '../kernel/probe.ts';
 import { splitWeightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import type { Tuning } from '../kernel/tune.ts';
@@ -30,7 +29,6 @@ import {
   isCausal,
   logitRows,
   readLogits,
-  reportSite,
   rowsOf,
 } from './answer.ts';
 import type { OurLogits } from './bench-baselines.ts';
@@ -39,6 +37,7 @@ import { lensOf } from './depth.ts';
 import { forwardOn } from './forward.ts';
 import { generateOn } from './generate.ts';
 import { partOn } from './parting.ts';
+import { NOT_PROBED, probedIn } from './probed.ts';
 import { tune } from './tuning.ts';
 import type { Library } from './library.ts';
 import { CONTEST_PHASES } from './api.ts';
@@ -138,39 +137,20 @@ export class WgslEngine implements ForwardEngine {
       const { V } = checkpoint.model.dims;
       program.give(input, T);
       program.submit(tokens, 0);
-      const sites = sitesOf(checkpoint);
-      const probeParts = probes
-        ? [
-            { buffer: space.probes('token_stats', 0), sizeBytes: statsBytes(sites.length, space.rows) },
-            { buffer: space.probes('counts', 0), sizeBytes: countsBytes(sites.length) },
-          ]
-        : [];
+      const probed = probes ? probedIn(space, checkpoint, plan, T) : null;
       const logitsBytes = logitRows(checkpoint, T) * V * 4;
       const bytes = await gpu.read([
         { buffer: space.activation('logits', V), sizeBytes: logitsBytes },
-        ...probeParts,
+        ...(probed?.parts ?? []),
       ]);
       const doneMs = performance.now();
       const logits = new Float32Array(bytes.slice(0, logitsBytes));
-      const statsEnd = logitsBytes + (probeParts[0]?.sizeBytes ?? 0);
-      const stats = probes
-        ? unpackStats(
-            new Float32Array(bytes, logitsBytes, (statsEnd - logitsBytes) / 4),
-            new Uint32Array(bytes, statsEnd),
-            sites.length,
-            space.rows,
-            T,
-          )
-        : [];
       return {
         plan,
         sha256: info.twins[checkpoint.norm]?.weights.sha256 ?? '',
         ...readLogits(logits, tokens, checkpoint, tokenizer),
         isCausal: program.isCausal,
-        sites: sites.flatMap((site, index) => {
-          const at = stats[index];
-          return at ? [reportSite(at, site, checkpoint, plan)] : [];
-        }),
+        ...(probed?.report(bytes, logitsBytes) ?? NOT_PROBED),
         timing: { tier: probes ? 'instrumented' : 'representative', wallMs: doneMs - builtMs },
         cold: { buildMs: builtMs - startMs, compiledPipelines: compiler.compiled - compiledBefore },
         dispatches: program.ops.length,

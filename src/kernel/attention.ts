@@ -15,7 +15,7 @@ export type AttentionShape = {
   readonly scale?: number;
 };
 
-const LANES = 64;
+export const LANES = 64;
 
 /** Channels of the keys, and of the values. */
 export const keyWidth = ({ C, H, G = H }: AttentionShape): number => (C / H) * G;
@@ -82,16 +82,23 @@ function slicing(context: number): { readonly slice: number; readonly slices: nu
 export const partsBytes = ({ C, H, context }: AttentionShape): number =>
   16 * FEW_TOKENS * slicing(context).slices * (C / 4 + H);
 
+/** What attention/_io asks of the host. */
+export function attentionConstants(shape: AttentionShape): KernelSpec['constants'] {
+  const { C, H, G = H, context, isCausal = true } = shape;
+  const D = C / H;
+  const SCALE = { f32: shape.scale ?? 1 / Math.sqrt(D) };
+  const base = { WG: LANES, C, D, CONTEXT: context };
+  return { ...base, KV: keyWidth(shape), GROUP: H / G, SCALE, CAUSAL: isCausal };
+}
+
 /**
  * q of qkv[T, C + 2KV] over cache[2, context, KV] → heads[T, C]; `slices` is causal, takes up to `FEW_TOKENS`, and a join
  * after it.
  */
 export function attentionKernels(variant: AttentionVariant, shape: AttentionShape): AttentionKernel[] {
-  const { C, H, G = H, context, isCausal = true } = shape;
+  const { C, H, context, isCausal = true } = shape;
   const D = C / H;
-  const scale = shape.scale ?? 1 / Math.sqrt(D);
-  const base = { WG: LANES, C, D, CONTEXT: context };
-  const constants = { ...base, KV: keyWidth(shape), GROUP: H / G, SCALE: { f32: scale }, CAUSAL: isCausal };
+  const constants = attentionConstants(shape);
   const kernel = (
     files: readonly string[],
     more: KernelSpec['constants'],

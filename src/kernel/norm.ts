@@ -161,33 +161,61 @@ export function normKernel(id: NormId, shape: NormShape, machine: Machine): Plan
   };
 }
 
-/** Bytes that must cross memory at least once: x, y and theta; with a residual delta and x again. */
-export function normBytes(id: NormId, { C, dtype, hasResidual }: NormShape, T: number): number {
-  const row = dtype === 'f16' ? 4 * Math.ceil(C / 2) : 4 * C;
-  return T * row * (hasResidual ? 4 : 2) + 4 * thetaLayout(id, C).P;
-}
+/** Bytes of a row of C channels; f16 rows are padded to an even length. */
+export const rowBytes = (C: number, dtype: NormShape['dtype']): number =>
+  dtype === 'f16' ? 4 * Math.ceil(C / 2) : 4 * C;
 
-export const COLUMN_LANES = 64;
+/** Bytes that must cross memory at least once: x, y and theta; with a residual delta and x again. */
+export const normBytes = (id: NormId, { C, dtype, hasResidual }: NormShape, T: number): number =>
+  T * rowBytes(C, dtype) * (hasResidual ? 4 : 2) + 4 * thetaLayout(id, C).P;
+
+const COLUMN_LANES = 64;
+/** Channels of a cell: `columns` reads f16 as it lies. */
+const COLUMN_WIDTH = { f32: 1, f16: 2 } as const;
+
+type ColumnShape = Pick<NormShape, 'C' | 'dtype' | 'hasResidual'>;
 
 /**
- * x[T, C] → mean, its low part and variance of each channel, into theta of `id`; one lane a channel. x is f32, and a
- * residual has been added before.
+ * x[T, C] → mean, its low part and variance of each channel, into theta of `id`; with a residual, delta[T, C] is added to
+ * x first, and the norm after it has none to add. Bindings: x, theta, run, and delta.
  */
-export function columnStatistics(id: NormId, C: number): KernelSpec {
+export function columnStatistics(id: NormId, { C, dtype, hasResidual }: ColumnShape): PlannedKernel {
   const { offsets } = thetaLayout(id, C);
   const offsetOf = (measured: string): number => {
     const found = Object.entries(normSpec(id).params).find(([, param]) => param.measured === measured);
     return offsets[found?.[0] ?? ''] ?? 0;
   };
+  const WIDE = COLUMN_WIDTH[dtype];
+  const CELLS = Math.ceil(C / WIDE);
   return {
-    files: ['norm/_columns'],
-    entry: 'forward',
-    constants: {
-      WG: COLUMN_LANES,
-      C,
-      COLUMN_MEAN: offsetOf('mean'),
-      COLUMN_MEAN_LOW: offsetOf('meanLow'),
-      COLUMN_VARIANCE: offsetOf('variance'),
+    spec: {
+      files: [`norm/_${dtype}`, `norm/_columns_of_${hasResidual ? 'sum' : 'x'}`, 'norm/_columns'],
+      entry: 'forward',
+      constants: {
+        WG: COLUMN_LANES,
+        C,
+        CELLS,
+        WIDE,
+        COLUMN_MEAN: offsetOf('mean'),
+        COLUMN_MEAN_LOW: offsetOf('meanLow'),
+        COLUMN_VARIANCE: offsetOf('variance'),
+      },
     },
+    workgroups: () => [Math.ceil(CELLS / COLUMN_LANES)],
   };
+}
+
+/** Bytes that must cross memory at least once: x and the statistics; with a residual delta and x again. */
+export const columnBytes = ({ C, dtype, hasResidual }: ColumnShape, T: number): number =>
+  T * rowBytes(C, dtype) * (hasResidual ? 3 : 1) + 3 * 4 * C;
+
+/** A norm of x[T, C] whole: where it measures its columns, they take the residual and come first. */
+export function normKernels(
+  id: NormId,
+  shape: NormShape,
+  isMeasured: boolean,
+  machine: Machine,
+): PlannedKernel[] {
+  if (!isMeasured) return [normKernel(id, shape, machine)];
+  return [columnStatistics(id, shape), normKernel(id, { ...shape, hasResidual: false }, machine)];
 }

@@ -3,6 +3,8 @@ import { columnStatistics } from '../norm/reference.ts';
 import type { Params } from '../norm/reference.ts';
 import { normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
+import { keyWidth } from './attention.ts';
+import type { AttentionShape } from './attention.ts';
 import { CURVE, DRIVE, TOKEN_FIELDS } from './probe.ts';
 import type { SiteStats, TokenField } from './probe.ts';
 
@@ -112,4 +114,40 @@ export function referenceStats(
     curve[cell] = (curve[cell] ?? 0) + 1;
   }
   return { tokens, drive, curve, curveRange };
+}
+
+/** −Σ p ln p in nats of p = softmax(scores). */
+function softmaxEntropy(scores: readonly number[]): number {
+  const top = Math.max(...scores);
+  const shares = scores.map((score) => Math.exp(score - top));
+  const total = shares.reduce((sum, share) => sum + share, 0);
+  return shares.reduce(
+    (sum, share) => (share > 0 ? sum - (share / total) * Math.log(share / total) : sum),
+    0,
+  );
+}
+
+/** q of qkv[T, C + 2KV], turned, over the keys of cache[2, context, KV] → entropy of each head's shares in nats, [H, T]. */
+export function referenceEntropy(
+  qkv: Float32Array,
+  cache: Float32Array,
+  shape: AttentionShape,
+  T: number,
+  past: number,
+): Float64Array {
+  const { C, H, G = H, isCausal = true } = shape;
+  const D = C / H;
+  const KV = keyWidth(shape);
+  const scale = shape.scale ?? 1 / Math.sqrt(D);
+  return Float64Array.from({ length: H * T }, (_, i) => {
+    const [h, t] = [Math.floor(i / T), i % T];
+    const q = t * (C + 2 * KV) + h * D;
+    const scores = Array.from({ length: past + (isCausal ? t + 1 : T) }, (__, key) => {
+      const k = key * KV + Math.floor((h * G) / H) * D;
+      let score = 0;
+      for (let d = 0; d < D; d++) score += (qkv[q + d] ?? 0) * (cache[k + d] ?? 0);
+      return score * scale;
+    });
+    return softmaxEntropy(scores);
+  });
 }

@@ -1,6 +1,8 @@
-// The probes: what is reduced on the GPU at each norm site, and how it is unpacked.
+// The probes: what is reduced on the GPU at each norm site and of each layer's attention, and how it is unpacked.
 import type { NormId } from '../norm/registry.ts';
-import type { KernelSpec } from './compile.ts';
+import { attentionConstants, LANES } from './attention.ts';
+import type { AttentionShape } from './attention.ts';
+import type { KernelSpec, PlannedKernel } from './compile.ts';
 import { memberInMemory } from './norm.ts';
 
 /** Statistics of one token at one site, in the order the GPU writes them. `u` is the member's drive. */
@@ -59,8 +61,19 @@ export const tokenProbe = (id: NormId, C: number, eps: number, rows: number): Ke
 export const histogramProbe = (id: NormId, C: number, eps: number, rows: number): KernelSpec =>
   probe('probe/histogram', id, C, eps, rows);
 
+/** q of qkv[T, C + 2KV] over cache[2, context, KV] → entropy[layer, H, context]; one lane a token and head. */
+export const entropyProbe = (shape: AttentionShape): PlannedKernel => ({
+  spec: {
+    files: ['attention/_io', 'probe/entropy'],
+    entry: 'forward',
+    constants: { ...attentionConstants(shape), ROWS: shape.context },
+  },
+  workgroups: (T) => [Math.ceil(T / LANES), shape.H],
+});
+
 export const statsBytes = (sites: number, rows: number): number => sites * rows * TOKEN_FIELDS.length * 4;
 export const countsBytes = (sites: number): number => sites * COUNTS * 4;
+export const entropyBytes = (layers: number, H: number, rows: number): number => layers * H * rows * 4;
 
 /** What one run saw at one norm site. */
 export type SiteStats = {
@@ -101,3 +114,18 @@ export function unpackStats(
     };
   });
 }
+
+/** The entropies read back for T tokens: [H, T] of each layer, in nats. */
+export const unpackEntropy = (
+  values: Float32Array,
+  layers: number,
+  H: number,
+  rows: number,
+  T: number,
+): Float32Array[] =>
+  Array.from({ length: layers }, (_, layer) =>
+    Float32Array.from(
+      { length: H * T },
+      (__, i) => values[(layer * H + Math.floor(i / T)) * rows + (i % T)] ?? Number.NaN,
+    ),
+  );

@@ -15,10 +15,17 @@ import { dtypeWidth, matmulBytes, matmulKernel } from '../kernel/matmul.ts';
 import type { MatmulShape, Prologue } from '../kernel/matmul.ts';
 import { drawKernels, finalistsBytes } from '../kernel/sample.ts';
 import type { DrawForm } from '../kernel/sample.ts';
-import { COLUMN_LANES, columnStatistics, normBytes, normKernel } from '../kernel/norm.ts';
+import { columnBytes, columnStatistics, normBytes, normKernel } from '../kernel/norm.ts';
 import { chooseMatmul } from '../kernel/tune.ts';
 import type { Product, Tuning } from '../kernel/tune.ts';
-import { countsBytes, histogramProbe, statsBytes, tokenProbe } from '../kernel/probe.ts';
+import {
+  countsBytes,
+  entropyBytes,
+  entropyProbe,
+  histogramProbe,
+  statsBytes,
+  tokenProbe,
+} from '../kernel/probe.ts';
 import { drawTableBytes } from './sample.ts';
 import { biasesOf, weightsOf } from './compose.ts';
 import type {
@@ -175,23 +182,27 @@ export class Builder implements Composer {
     this.owned.push(thetaBuffer);
     const x = this.#space.activation(from, C);
     const buffers = { x, theta: thetaBuffer, y: this.#space.activation(to, C) };
+    const isSum = this.#fusion.residual && this.#putAside(from);
+    const summed = isSum ? { ...buffers, delta: this.#space.activation('delta', C) } : buffers;
     if (theta.isMeasured) {
-      this.#push(`${siteId}.columns`, 'norm', columnStatistics(theta.norm, C), {
+      const columns = { C, dtype: 'f32', hasResidual: isSum } as const;
+      const { spec, workgroups } = columnStatistics(theta.norm, columns);
+      this.#push(`${siteId}.columns`, 'norm', spec, {
         site: siteId,
-        buffers: { x, theta: thetaBuffer },
-        workgroups: () => [Math.ceil(C / COLUMN_LANES)],
-        bytes: (T) => (T * C + 3 * C) * 4,
+        buffers: summed,
+        workgroups,
+        bytes: (T) => columnBytes(columns, T),
         flops: (T) => 8 * T * C,
       });
     }
-    const hasResidual = this.#fusion.residual && !theta.isMeasured && this.#putAside(from);
+    const hasResidual = isSum && !theta.isMeasured;
     const shape = { C, eps, dtype: 'f32', form: 'tuned', hasResidual } as const;
     const { spec, workgroups } = normKernel(theta.norm, shape, this.#gpu.machine);
     this.#push(siteId, 'norm', spec, {
       site: siteId,
       block,
       ...(theta === this.thetas.get(siteId) ? { tap: { site: siteId, x, y: buffers.y } } : {}),
-      buffers: hasResidual ? { ...buffers, delta: this.#space.activation('delta', C) } : buffers,
+      buffers: summed,
       workgroups,
       bytes: (T) => normBytes(theta.norm, shape, T),
       flops: (T) => 8 * T * C,
@@ -336,6 +347,21 @@ export class Builder implements Composer {
         flops: (T, past) => (round === 0 ? 4 * C * T * keys(T, past) : 0),
       }),
     );
+    if (!this.#mode.hasProbes) return;
+    const { rows } = this.#space;
+    const probe = entropyProbe(shape);
+    this.#push(`${label}.entropy`, 'probe', probe.spec, {
+      buffers: {
+        qkv,
+        cache,
+        y: this.#space.activation(to, C),
+        entropy: this.#space.probes('entropy', entropyBytes(this.#model.dims.L, H, rows)),
+        layer: this.#space.site(layer),
+      },
+      workgroups: probe.workgroups,
+      bytes: (T) => (T * C + T * KV + T * H) * 4,
+      flops: (T, past) => 2 * C * T * keys(T, past),
+    });
   }
 
   /** logits[T, V] → tokens[past + T]. */

@@ -42,7 +42,7 @@ export class Workspace implements Disposable {
     );
   }
 
-  probes(name: 'token_stats' | 'counts', sizeBytes: number): GpuBuffer {
+  probes(name: 'token_stats' | 'counts' | 'entropy', sizeBytes: number): GpuBuffer {
     return this.#make(name, () => this.#gpu.buffer(name, 'probes', sizeBytes));
   }
 

@@ -35,13 +35,16 @@ export type OnnxOptions = {
   readonly hasPast?: boolean;
   /** γ and β of each norm go into the Linear after it: exact algebra, fewer nodes. Folded matrices are f32. */
   readonly isFolded?: boolean;
-  /** Input and output of every site as outputs of the graph too. */
+  /** Input and output of every site, and the entropy of each layer's attention, as outputs of the graph too. */
   readonly hasTaps?: boolean;
   /** For this many tokens (after so many earlier ones) and no other: nothing is left to compute from shapes. */
   readonly fixed?: { readonly tokens: number; readonly past: number };
   /** What onnxruntime's JSEP takes whole: an older opset, and its own FastGelu, as its Gelu is never the tanh form. */
   readonly isForJsep?: boolean;
 };
+
+/** A share of nothing is left out of an entropy: its logarithm is kept finite. */
+const LEAST_SHARE = 1e-37;
 
 export const opsetOf = ({ isForJsep }: Pick<OnnxOptions, 'isForJsep'>): number =>
   isForJsep ? JSEP_OPSET : OPSET;
@@ -336,10 +339,24 @@ export class OnnxComposer implements Composer {
       const lowest = graph.floats('attention/lowest', [1], Float32Array.of(-3.4e38));
       scores = op('Where', [this.#mask, scores, lowest]);
     }
-    let heads = op('MatMul', [op('Softmax', [scores], { axis: -1 }), value]);
+    const shares = op('Softmax', [scores], { axis: -1 });
+    if (this.#options.hasTaps) this.#tapEntropy(shares, entropyName(layer), H);
+    let heads = op('MatMul', [shares, value]);
     if (isShared) heads = op('Reshape', [heads, graph.ints(0, H, -1, D)]);
     heads = op('Transpose', [heads], { perm: [0, 2, 1, 3] });
     this.#values.set(to, op('Reshape', [heads, graph.ints(0, 0, H * D)]));
+  }
+
+  /** Shares [B, …, T, keys] → −Σ p ln p [B, H, T], an output of the graph. */
+  #tapEntropy(shares: string, name: string, H: number): void {
+    const { graph } = this;
+    const { op } = graph;
+    const least = graph.floats('attention/least', [1], Float32Array.of(LEAST_SHARE));
+    const terms = op('Mul', [shares, op('Log', [op('Max', [shares, least])])]);
+    const sum = op('Neg', [op('ReduceSum', [terms, graph.ints(-1)], { keepdims: 0 })]);
+    op('Reshape', [sum, graph.ints(0, H, -1)], {}, name);
+    const { model } = this.#checkpoint;
+    graph.output(name, 'float', [this.#dims.batch, H, model.image ? model.dims.T : this.#dims.tokens]);
   }
 
   /** Turns [B, H, T, D] by position, halves rotated. Su et al. 2021, arXiv:2104.09864. */
@@ -387,6 +404,8 @@ export class OnnxComposer implements Composer {
 
 /** Name of a tapped tensor among the graph's outputs. */
 export const tapName = (siteId: string, side: 'in' | 'out'): string => `${siteId}.${side}`;
+/** Name of a layer's entropy among them. */
+export const entropyName = (layer: number): string => `attention.${layer}.entropy`;
 
 /** W[N, K] → Wᵀ[K, N]. */
 function transposed(matrix: Float32Array, N: number, K: number): Float32Array {

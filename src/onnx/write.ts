@@ -6,7 +6,7 @@ import type { Plan } from '../model/plan.ts';
 import { OnnxComposer, opsetOf } from './compose.ts';
 import type { OnnxOptions } from './compose.ts';
 
-export { OPSET, opsetOf, tapName } from './compose.ts';
+export { entropyName, OPSET, opsetOf, tapName } from './compose.ts';
 export type { OnnxOptions } from './compose.ts';
 
 export const IR_VERSION = 10;

@@ -61,6 +61,12 @@ export function recordedRun(receipt: RunReceipt): Run {
     lossPerToken: result.lossPerTokenNats.map(number),
     isCausal: result.isCausal,
     sites: Object.keys(configuration.sites).flatMap((id) => siteOf(id, receipt)),
+    attention: result.attention
+      ? {
+          isCausal: result.attention.isCausal,
+          entropy: result.attention.entropyNats.map((heads) => Float32Array.from(heads.flat(), number)),
+        }
+      : null,
     timing: { tier: 'instrumented', wallMs: instrumented.wallMs },
     cold: { buildMs: instrumented.buildMs, compiledPipelines: instrumented.compiledPipelines },
     dispatches: instrumented.dispatches,

@@ -2,7 +2,7 @@
 import { csvFormatRows } from 'd3-dsv';
 import * as v from 'valibot';
 import type { Timings } from '../bench/timings.ts';
-import type { Comparison, Environment, Run, SiteReport } from '../engine/api.ts';
+import type { Comparison, Environment, LensLayer, Run, SiteReport } from '../engine/api.ts';
 import { DRIVE, CURVE, TOKEN_FIELDS } from '../kernel/probe.ts';
 import { splitWeightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
@@ -21,6 +21,8 @@ export type RunRecord = {
   readonly sampling: Sampling;
   readonly timings: Timings | null;
   readonly comparison: Comparison | null;
+  /** Of one of the run's tokens. */
+  readonly lens: { readonly token: number; readonly layers: readonly LensLayer[] } | null;
   readonly generated: RunReceipt['result']['generated'];
   readonly createdAt: Date;
 };
@@ -68,6 +70,19 @@ function siteResult({
     ) as RunReceipt['result']['sites'][string]['tokens'],
   };
 }
+
+/** [H, T] of a layer as rows of heads. */
+const byHead = (entropy: Float32Array, T: number): (number | null)[][] =>
+  Array.from({ length: entropy.length / T }, (_, h) => numbers(entropy.subarray(h * T, (h + 1) * T)));
+
+const lensOf = ({ token, layers }: NonNullable<RunRecord['lens']>): RunReceipt['result']['lens'] => ({
+  token,
+  layers: layers.map(({ probability, answerProbability, ...layer }) => ({
+    ...layer,
+    probability: finite(probability),
+    answerProbability: finite(answerProbability),
+  })),
+});
 
 const samples = ({
   samples: all,
@@ -153,8 +168,8 @@ function environmentOf(environment: Environment, browser: RunRecord['browser']):
 
 /** The run as `normscope/run/1`, checked against its schema. */
 export function runReceipt(record: RunRecord): RunReceipt {
-  const { environment, browser, info, run, prompt, sampling, generated, createdAt } = record;
-  const { memory, plan } = run;
+  const { environment, browser, info, run, prompt, sampling, lens, generated, createdAt } = record;
+  const { memory, plan, attention } = run;
   return v.parse(RunReceipt, {
     schema: RUN_SCHEMA,
     createdAt: createdAt.toISOString(),
@@ -201,6 +216,11 @@ export function runReceipt(record: RunRecord): RunReceipt {
       meanLossNats: finite(sum(run.lossPerToken) / run.lossPerToken.length),
       isCausal: run.isCausal,
       sites: Object.fromEntries(run.sites.map((site) => [site.site.id, siteResult(site)])),
+      attention: attention && {
+        isCausal: attention.isCausal,
+        entropyNats: attention.entropy.map((entropy) => byHead(entropy, run.tokens.length)),
+      },
+      lens: lens && lensOf(lens),
       generated,
     },
     timings: timingsOf(record),
@@ -278,6 +298,26 @@ export function runCsv(receipt: RunReceipt): string {
         rows.push(['token', site, norm, cell(t), tokens[t]?.text ?? '', field, cell(value), '']),
       );
   }
+  result.attention?.entropyNats.forEach((heads, layer) =>
+    heads.forEach((tokenwise, head) =>
+      tokenwise.forEach((value, t) =>
+        rows.push([
+          'attention',
+          `layer ${layer}`,
+          '',
+          cell(t),
+          tokens[t]?.text ?? '',
+          `entropy of head ${head}`,
+          cell(value),
+          'nats',
+        ]),
+      ),
+    ),
+  );
+  const { lens } = result;
+  for (const { site, text, probability, answerProbability, answerRank } of lens?.layers ?? [])
+    for (const [name, value] of Object.entries({ probability, answerProbability, answerRank }))
+      rows.push(['lens', site, '', cell(lens?.token), text, name, cell(value), '']);
   rows.push(['timing', '', '', '', '', 'instrumented wall', cell(timings.instrumented.wallMs), 'ms']);
   const { representative, perOperation } = timings;
   if (representative) {

@@ -79,6 +79,27 @@ const SiteResult = v.strictObject({
   ),
 });
 
+const Attention = v.strictObject({
+  isCausal: v.boolean(),
+  /** A layer, a head, a token. */
+  entropyNats: v.array(v.array(v.array(number))),
+});
+
+/** The logit lens of one token. */
+const Lens = v.strictObject({
+  token: count,
+  layers: v.array(
+    v.strictObject({
+      site: text,
+      id: count,
+      text,
+      probability: number,
+      answerProbability: number,
+      answerRank: count,
+    }),
+  ),
+});
+
 /** Ours beside onnxruntime's engines, in interleaved rounds. */
 const Contender = v.variant('isFailed', [
   v.strictObject({
@@ -115,6 +136,10 @@ export const RunReceipt = v.strictObject({
     meanLossNats: number,
     isCausal: v.boolean(),
     sites: v.record(text, SiteResult),
+    /** Absent in files of version 0.1.0 before it was looked at, as the next one. */
+    attention: v.optional(v.nullable(Attention)),
+    /** null where nobody asked for it. */
+    lens: v.optional(v.nullable(Lens)),
     generated: v.nullable(
       v.strictObject({ prompt: text, text, tokenCount: count, isCached: v.boolean(), elapsedMs: number }),
     ),

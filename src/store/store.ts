@@ -331,6 +331,10 @@ export function shownSite({ run, view }: State): string | null {
   return firstLook(sites)?.id ?? null;
 }
 
+/** The logit lens of the shown run. */
+export const shownLens = ({ run: { lens, result } }: Pick<State, 'run'>): RunState['lens'] =>
+  lens?.of === result ? lens : null;
+
 /** The token that panels show: hovered, else locked, else none. */
 export function shownToken({ run, view }: State): number | null {
   const token = view.hoverToken ?? view.token;

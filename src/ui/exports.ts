@@ -6,7 +6,7 @@ import type { AdapterDescription } from '../gpu/device.ts';
 import { splitWeightsId } from '../model/catalog.ts';
 import { benchCsv, benchJson, benchMarkdown, benchTrace } from '../receipt/bench.ts';
 import { runCsv, runReceipt } from '../receipt/run.ts';
-import { recordedOn, samePlan, shownComparison, shownRun } from '../store/store.ts';
+import { recordedOn, samePlan, shownComparison, shownLens, shownRun } from '../store/store.ts';
 import type { State } from '../store/store.ts';
 import type { Session } from '../store/session.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
@@ -15,6 +15,7 @@ import { runName } from './compare.ts';
 function receiptOf({ config, run }: State): ReturnType<typeof runReceipt> | null {
   const { environment, info, result, resultPrompt, resultAt, timings, generation } = run;
   if (!environment || !info || !result) return null;
+  const lens = shownLens({ run });
   const isSame = generation?.prompt === resultPrompt && samePlan(generation.plan, result.plan);
   return runReceipt({
     environment,
@@ -25,6 +26,7 @@ function receiptOf({ config, run }: State): ReturnType<typeof runReceipt> | null
     sampling: isSame && generation ? generation.sampling : config.sampling,
     timings,
     comparison: shownComparison({ run }),
+    lens: lens?.layers.length ? lens : null,
     generated:
       isSame && generation
         ? {

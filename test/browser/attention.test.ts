@@ -12,6 +12,8 @@ import {
   rotateWorkgroups,
 } from '../../src/kernel/attention.ts';
 import type { AttentionShape, AttentionVariant } from '../../src/kernel/attention.ts';
+import { entropyBytes, entropyProbe, unpackEntropy } from '../../src/kernel/probe.ts';
+import { referenceEntropy } from '../../src/kernel/probe-reference.ts';
 import { gaussian } from '../cases/norm.ts';
 import { dispatch, openGpu, readFloats, runUniform } from './support.ts';
 
@@ -200,6 +202,68 @@ describe.each(VARIANTS)('attention/%s', (variant) => {
     const cache = normal(2 * CONTEXT * C, 2);
     const got = await attend(variant, shape, qkv, cache, T, past);
     expect(furthest(got, attended(qkv, cache, shape, T, past))).toBeLessThan(4e-5);
+  });
+});
+
+describe('probe/entropy', () => {
+  const LAYERS = 2;
+  /** Entropy of the last layer, [H, T]; nobody has written to the other. */
+  async function entropyOf(
+    shape: AttentionShape,
+    qkv: Float32Array,
+    kept: Float32Array,
+    T: number,
+    past: number,
+  ): Promise<Float32Array> {
+    const { H, context } = shape;
+    const sizeBytes = entropyBytes(LAYERS, H, context);
+    using run = runUniform(gpu, T, past);
+    using projected = gpu.upload('qkv', 'activations', qkv);
+    using cache = gpu.upload('cache', 'cache', kept);
+    using y = gpu.buffer('y', 'activations', 4 * T * shape.C);
+    using entropy = gpu.upload('entropy', 'probes', new Float32Array(sizeBytes / 4).fill(7));
+    using layer = gpu.buffer('layer', 'probes', 16, GPUBufferUsage.UNIFORM);
+    gpu.write(layer, Uint32Array.of(LAYERS - 1));
+    const { spec, workgroups } = entropyProbe(shape);
+    await dispatch(gpu, spec, { qkv: projected, cache, y, entropy, layer, run }, workgroups(T));
+    const values = await readFloats(gpu, entropy, sizeBytes / 4);
+    const [other, own] = unpackEntropy(values, LAYERS, H, context, T);
+    expect(new Set(other)).toEqual(new Set([7]));
+    expect(values.filter((value) => value !== 7).length, 'rows behind the last token').toBe(H * T);
+    return own ?? new Float32Array();
+  }
+
+  it.each([...HEADS.map(({ D, H }) => ({ D, H, G: H })), { D: 8, H: 4, G: 2 }, { D: 12, H: 6, G: 1 }])(
+    'is that of float64 for heads of $D, $H of them over $G',
+    async ({ D, H, G }) => {
+      for (const isCausal of [true, false])
+        for (const [T, past, spread] of [
+          [1, 0, 2],
+          [3, 5, 2],
+          [67, 0, 10],
+          [130, 200, 0.1],
+        ] as const) {
+          const shape = { C: D * H, H, G, context: CONTEXT, isCausal, scale: 0.3 };
+          const KV = keyWidth(shape);
+          const qkv = normal(T * (shape.C + 2 * KV), T + past, spread);
+          const cache = normal(2 * CONTEXT * KV, 8);
+          cache.subarray((past + T) * KV, CONTEXT * KV).fill(1e30);
+          const got = await entropyOf(shape, qkv, cache, T, past);
+          const gap = furthest(got, referenceEntropy(qkv, cache, shape, T, past));
+          expect(gap, `${T} tokens after ${past}, ${isCausal}`).toBeLessThan(2e-5);
+        }
+    },
+  );
+
+  it('is the logarithm of what is seen where nothing is preferred, and nothing where one key is', async () => {
+    const shape = { C: 8, H: 2, context: CONTEXT };
+    const T = 100;
+    const even = await entropyOf(shape, new Float32Array(T * 24), normal(2 * CONTEXT * 8, 8), T, 0);
+    even.forEach((value, i) => expect(value).toBeCloseTo(Math.log(1 + (i % T)), 5));
+    const cache = new Float32Array(2 * CONTEXT * 8);
+    cache.fill(1e4, 0, 8); // everybody looks at the first token
+    const one = await entropyOf(shape, new Float32Array(T * 24).fill(1), cache, T, 0);
+    expect(new Set(one)).toEqual(new Set([0]));
   });
 });
 

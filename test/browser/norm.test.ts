@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { adapterName, Gpu } from '../../src/gpu/device.ts';
 import type { GpuBuffer, Machine } from '../../src/gpu/device.ts';
-import { columnStatistics, COLUMN_LANES, normKernel } from '../../src/kernel/norm.ts';
+import { normKernels } from '../../src/kernel/norm.ts';
 import type { NormShape } from '../../src/kernel/norm.ts';
 import { isMeasurable, normSpec, thetaLayout } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
@@ -107,9 +107,8 @@ async function forward(
         y: own(gpu.buffer('y', 'activations', rows.byteLength)),
         run: own(runUniform(gpu, T)),
       };
-      const { spec, workgroups } = normKernel(id, { ...variant, C, eps: EPS }, machine);
-      const steps = [{ spec, grid: workgroups(gridOf(T)) }];
-      if (isMeasured) steps.unshift({ spec: columnStatistics(id, C), grid: [Math.ceil(C / COLUMN_LANES)] });
+      const planned = normKernels(id, { ...variant, C, eps: EPS }, isMeasured, machine);
+      const steps = planned.map(({ spec, workgroups }) => ({ spec, grid: workgroups(gridOf(T)) }));
       const kernels = await Promise.all(steps.map((step) => compiler.kernel(step.spec)));
       return { T, C, buffers, steps, kernels, sizeBytes: rows.byteLength };
     }),
@@ -158,6 +157,7 @@ function complaints(
   dtype: Variant['dtype'],
   tasks: readonly Task[],
   answers: readonly Answer[],
+  isMeasured = false,
 ): string[] {
   return tasks.flatMap(({ norm, params }, i) => {
     const { x, y } = answers[i] ?? { x: new Float32Array(), y: new Float32Array() };
@@ -165,7 +165,9 @@ function complaints(
     const rounding = dtype === 'f32' ? { rel: 0, abs: 0 } : F16_TOLERANCE;
     const moved = worstDeviation(x, Float64Array.from(norm.x), [0], rounding);
     const isExact = x.every((value, at) => value === norm.x[at]);
-    const want = isExact ? wanted(id, norm, params) : referenceForward(id, { ...norm, x }, params, EPS);
+    const seen = { ...norm, x };
+    const own = isMeasured ? normParams(id, seen) : params;
+    const want = isExact ? wanted(id, norm, params) : referenceForward(id, seen, own, EPS);
     const worst = worstDeviation(y, want, params['gamma'] ?? [], toleranceOf(id, dtype));
     return [
       ...(moved ? [`${norm.name}: x ${JSON.stringify(moved)}`] : []),
@@ -178,15 +180,16 @@ type Sum = Task & { readonly given: Float32Array };
 const sums = new Map<string, Sum>();
 /**
  * Normal values as wide as the variant stores them, made of `given` + `delta` where it has a residual. Statistics of
- * columns are of the sum before it is stored, so there it is one that f16 holds exactly.
+ * columns that are given are of the sum before it is stored, so there it is one that f16 holds exactly.
  */
-function sumOf(id: NormId, { dtype, hasResidual }: Variant, T: number, C: number): Sum {
-  const key = [id, dtype, hasResidual, T, C].join();
+function sumOf(id: NormId, { dtype, hasResidual }: Variant, T: number, C: number, isMeasured = false): Sum {
+  const key = [id, dtype, hasResidual, T, C, isMeasured].join();
   const known = sums.get(key);
   if (known) return known;
   const next = gaussian(1000 * C + T);
   const stored = dtype === 'f32' ? Math.fround : f16Rounded;
-  const single = isMeasurable(id) ? (v: number): number => Math.round(64 * v) / 64 : stored;
+  const isGiven = isMeasurable(id) && !isMeasured;
+  const single = isGiven ? (v: number): number => Math.round(64 * v) / 64 : stored;
   const values = (): Float32Array => Float32Array.from({ length: T * C }, () => single(0.3 + next()));
   const given = values();
   const delta = hasResidual ? values() : new Float32Array(T * C);
@@ -195,6 +198,17 @@ function sumOf(id: NormId, { dtype, hasResidual }: Variant, T: number, C: number
   sums.set(key, made);
   return made;
 }
+
+/** The task without the statistics that a kernel is to take itself. */
+const wiped = (id: NormId, task: Task): Task => ({
+  ...task,
+  params: Object.fromEntries(
+    Object.entries(task.params).map(([name, values]) => [
+      name,
+      normSpec(id).params[name]?.measured ? new Float32Array(values.length) : values,
+    ]),
+  ),
+});
 
 describe.each(NORM_IDS)('%s', (id) => {
   const isMeasured = isMeasurable(id);
@@ -205,11 +219,17 @@ describe.each(NORM_IDS)('%s', (id) => {
   it.each(VARIANTS.filter(isOwn).map((variant) => [variantName(variant), variant] as const))(
     'matches float64 on every shape: %s',
     async (_name, variant) => {
-      const tasks = AWKWARD.filter(([, C]) => variant.form === 'plain' || C % 4 === 0).map(([T, C]) =>
-        sumOf(id, variant, T, C),
-      );
-      const inputs = tasks.map((t) => ({ ...t, norm: { ...t.norm, x: t.given } }));
+      const shapes = AWKWARD.filter(([, C]) => variant.form === 'plain' || C % 4 === 0);
+      const given = (task: Sum): Task => ({ ...task, norm: { ...task.norm, x: task.given } });
+      const tasks = shapes.map(([T, C]) => sumOf(id, variant, T, C));
+      const inputs = tasks.map(given);
       expect(complaints(id, variant.dtype, tasks, await forward(id, variant, inputs))).toEqual([]);
+      if (isMeasured) {
+        const sought = shapes.map(([T, C]) => sumOf(id, variant, T, C, true));
+        const blind = sought.map((task) => wiped(id, given(task)));
+        const answers = await forward(id, variant, blind, { isMeasured });
+        expect(complaints(id, variant.dtype, sought, answers, true)).toEqual([]);
+      }
       // One row's grid for forty: the rest is walked.
       const some = tasks.filter(({ norm }) => norm.T === 40);
       const few = inputs.filter(({ norm }) => norm.T === 40);
@@ -227,16 +247,8 @@ describe.each(NORM_IDS)('%s', (id) => {
     const tasks = cases.map((norm): Task => ({ norm, params: normParams(id, norm) }));
     expect(complaints(id, 'f32', tasks, await forward(id, variant, tasks))).toEqual([]);
     if (!isMeasured) return;
-    const wiped = tasks.map(({ norm, params }): Task => ({
-      norm,
-      params: Object.fromEntries(
-        Object.entries(params).map(([name, values]) => [
-          name,
-          normSpec(id).params[name]?.measured ? new Float32Array(values.length) : values,
-        ]),
-      ),
-    }));
-    const measured = await forward(id, variant, wiped, { isMeasured: true });
+    const blind = tasks.map((task) => wiped(id, task));
+    const measured = await forward(id, variant, blind, { isMeasured });
     expect(complaints(id, 'f32', tasks, measured)).toEqual([]);
   });
 

@@ -28,6 +28,8 @@ afterAll(async () => {
   for (const [, engine] of ENGINES) await engine.dispose();
 });
 
+/** In nats; none is as large as ln 17. */
+const ENTROPY_TOLERANCE = 1e-4;
 const GREEDY = { temperature: 0, topK: 0, seed: 0 };
 
 function planFor(
@@ -95,6 +97,15 @@ describe.each(ENGINES)('%s', (engineName, engine) =>
           close(tokens.outRms, stats.outRms, 'outRms');
           expect(tokens.nonfinite.every((count) => count === 0)).toBe(true);
         }
+
+        const entropy = file.tensors.get(`${golden.name}.entropy`);
+        const wantEntropy = entropy ? toFloat32(entropy) : new Float32Array();
+        const gotEntropy = (run.attention?.entropy ?? []).flatMap((layer) => Array.from(layer));
+        expect(run.attention?.isCausal).toBe(true);
+        expect(gotEntropy.length).toBe(wantEntropy.length);
+        gotEntropy.forEach((value, i) =>
+          expect(Math.abs(value - (wantEntropy[i] ?? Number.NaN))).toBeLessThan(ENTROPY_TOLERANCE),
+        );
 
         const { ids, isCached } = await engine.generate(plan, golden.tokens, {
           ...GREEDY,

@@ -9,7 +9,6 @@ import {
   normParams,
   packedParams,
   packedValues,
-  rowBytes,
   rowsToCheck,
   unpackedRow,
   valueAt,
@@ -17,6 +16,7 @@ import {
 import { kernelInfo } from '../../src/bench/kernel-info.ts';
 import { dispatchWorth } from '../../src/bench/worth.ts';
 import { copyGbPerS, predict } from '../../src/bench/roofline.ts';
+import { rowBytes } from '../../src/kernel/norm.ts';
 import { NORM_IDS, normSpec, thetaLayout } from '../../src/norm/registry.ts';
 import { applyAffine } from '../../src/norm/reference.ts';
 import { benchReportOf, contestant, resultOf } from './bench-report.ts';

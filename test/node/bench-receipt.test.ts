@@ -45,6 +45,7 @@ describe('JSON', () => {
       generated: null,
       createdAt: new Date(0),
       comparison: null,
+      lens: null,
     };
     const receipt = runReceipt(record);
     expect(readReceipt(JSON.stringify(receipt))).toEqual({ kind: 'run', receipt, notes: [] });

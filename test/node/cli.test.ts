@@ -187,6 +187,7 @@ describe('a plan', () => {
         sampling: { temperature: 0, topK: 0, seed: 0, maxTokens: 0 },
         timings: null,
         comparison: null,
+        lens: null,
         generated: null,
         createdAt: new Date(0),
       }),

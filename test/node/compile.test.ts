@@ -19,7 +19,7 @@ import type { KernelSpec } from '../../src/kernel/compile.ts';
 import { gather } from '../../src/kernel/embed.ts';
 import { matmulKernel } from '../../src/kernel/matmul.ts';
 import { columnStatistics, normKernel } from '../../src/kernel/norm.ts';
-import { histogramProbe, tokenProbe } from '../../src/kernel/probe.ts';
+import { entropyProbe, histogramProbe, tokenProbe } from '../../src/kernel/probe.ts';
 import { drawKernels } from '../../src/kernel/sample.ts';
 import { NORM_IDS, thetaLayout } from '../../src/norm/registry.ts';
 
@@ -83,8 +83,13 @@ test.each<[string, KernelSpec, string[]]>([
   ],
   [
     'columns',
-    columnStatistics('instancenorm', C),
+    columnStatistics('instancenorm', { C, dtype: 'f16', hasResidual: false }).spec,
     ['0.0 read-only-storage x', '0.1 storage theta', '0.2 uniform run'],
+  ],
+  [
+    'columns with residual',
+    columnStatistics('instancenorm', { C, dtype: 'f32', hasResidual: true }).spec,
+    ['0.0 storage x', '0.1 storage theta', '0.2 uniform run', '0.3 read-only-storage delta'],
   ],
   ...drawKernels('top', 5000, false).map(({ spec }): [string, KernelSpec, string[]] => [
     'draw',
@@ -111,6 +116,7 @@ test.each<[string, KernelSpec, string[]]>([
       '0.7 uniform run',
     ],
   ],
+  ['entropyProbe', entropyProbe(HEADS).spec, [...ATTENTION, '1.0 storage entropy', '1.1 uniform layer']],
   ...[tokenProbe, histogramProbe].map((probe): [string, KernelSpec, string[]] => [
     probe.name,
     probe('derf', C, 1e-5, 16),

@@ -64,6 +64,7 @@ export function runOf(plan: Plan, ids: readonly number[]): Run {
       curve: new Uint32Array(CURVE.across * CURVE.up),
       curveRange: { x: 2, core: 1 },
     })),
+    attention: { isCausal: true, entropy: [0, 1].map((layer) => new Float32Array(T).fill(layer / 2)) },
     timing: { tier: 'instrumented', wallMs: 12 },
     cold: { buildMs: 30, compiledPipelines: 9 },
     dispatches: 40,

@@ -33,6 +33,7 @@ const record = (run: Partial<Run> = {}, rest: Partial<RunRecord> = {}): RunRecor
   sampling: { temperature: 0.8, topK: 40, seed: 1, maxTokens: 60 },
   timings: timingsOf(PLAN),
   comparison: null,
+  lens: null,
   generated: null,
   createdAt: new Date(0),
   ...rest,
@@ -103,8 +104,28 @@ describe('JSON', () => {
     expect(back.plan).toEqual(JSON.parse(JSON.stringify(plan)));
     expect(back).toMatchObject({ tokens: rest.tokens, top: rest.top, isCausal: rest.isCausal });
     expect(back.lossPerToken).toEqual(rest.lossPerToken);
+    expect(back.attention).toEqual(rest.attention);
     expect(back.sites.length).toBe(rest.sites.length);
     for (const [index, site] of back.sites.entries()) expect(site).toEqual(rest.sites[index]);
+  });
+
+  test('holds the lens that was looked at, and opens files from before there was one', () => {
+    const layer = {
+      site: 'ln_f',
+      id: 2,
+      text: 'so',
+      probability: 0.5,
+      answerProbability: NaN,
+      answerRank: 1,
+    };
+    const receipt = runReceipt(record({}, { lens: { token: 2, layers: [layer] } }));
+    expect(receipt.result.lens).toEqual({ token: 2, layers: [{ ...layer, answerProbability: null }] });
+    expect(csvParse(runCsv(receipt)).filter(({ table }) => table === 'lens')).toContainEqual(
+      expect.objectContaining({ site: 'ln_f', index: '2', item: 'so', name: 'probability', value: '0.5' }),
+    );
+    const { lens: _, attention: __, ...older } = receipt.result;
+    const old = v.parse(RunReceipt, { ...receipt, result: older });
+    expect(recordedRun(old).attention).toBe(null);
   });
 
   test('has onnxruntime beside us with its raw samples, and a failure with its reason', () => {
@@ -223,6 +244,7 @@ describe('CSV', () => {
     const count = (table: string, name?: string): number =>
       rows.filter((row) => row['table'] === table && (name === undefined || row['name'] === name)).length;
     expect(count('token')).toBe(SITES.length * TOKEN_FIELDS.length * 3);
+    expect(count('attention', 'entropy of head 0')).toBe(2 * 3);
     expect(count('loss')).toBe(2);
     expect([count('timing', 'wall'), count('timing', 'gpu'), count('timing', 'gpu per operation')]).toEqual([
       2, 2, 2,

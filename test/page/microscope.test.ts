@@ -141,9 +141,23 @@ describe('the other figures', () => {
     expect(await serious(page)).toEqual([]);
 
     await radio(page, 'Depth').check();
-    expect(await page.locator('.depth-chart').count()).toBeGreaterThanOrEqual(4);
+    expect(await page.locator('.depth-chart').count()).toBe(5);
+    await page
+      .locator('.limit')
+      .getByText(/at most ln \d+ = [\d.]+/)
+      .waitFor();
     await hero(page).getByRole('button', { name: 'table' }).click();
-    expect(await hero(page).locator('tbody tr').count()).toBe(13);
+    const rows = hero(page).locator('tbody tr');
+    expect(await rows.count()).toBe(13);
+    const headers = hero(page).locator('thead th');
+    await headers.filter({ hasText: 'answer’s rank' }).waitFor();
+    const titles = await headers.allTextContents();
+    const entropies = rows.locator(`:nth-child(${1 + titles.findIndex((t) => t.includes('entropy'))})`);
+    expect((await entropies.allTextContents()).filter((text) => /^[\d.]+ · [\d.]+$/.test(text)).length).toBe(
+      6,
+    );
+    // The last site's lens is the answer itself.
+    expect(await rows.last().locator('td').last().textContent()).toBe('1');
     expect(await serious(page)).toEqual([]);
 
     await radio(page, 'α and 1/σ').check();

@@ -13,6 +13,8 @@ export type DepthSeries = {
   readonly token?: readonly number[] | null;
   readonly show: (value: number) => string;
   readonly most?: number;
+  /** What no value can pass. */
+  readonly limit?: { readonly value: number; readonly words: string };
 };
 
 type Props = DepthSeries & {
@@ -28,7 +30,8 @@ const MARGIN = { top: 6, right: 8, bottom: 16, left: 46 } as const;
 const WIDE = 50;
 
 export function DepthChart(props: Props) {
-  const { title, about, mean, low, high, token, show, most, names, colors, shown, onHover, onPick } = props;
+  const { title, about, mean, low, high, token, show, most, limit } = props;
+  const { names, colors, shown, onHover, onPick } = props;
   const [figure, menu] = useFigure<HTMLElement>({
     name: `depth-${title}`,
     title: `${title}, from the first layer to the last`,
@@ -94,6 +97,14 @@ export function DepthChart(props: Props) {
                   </text>
                 </g>
               ))}
+              {limit && (
+                <g className="limit" transform={`translate(0,${y(limit.value)})`}>
+                  <line x2={plotWidth} />
+                  <text x={plotWidth} y={y(limit.value) > 14 ? -4 : 12} textAnchor="end">
+                    {limit.words}
+                  </text>
+                </g>
+              )}
               {band && <path className="band" d={band} fill={color} />}
               <path className="depth-line" d={line(mean)} stroke={color} />
               {mean.map((v, i) => (

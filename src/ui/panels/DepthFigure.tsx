@@ -1,8 +1,7 @@
 import { useState } from 'react';
 import type { Run, SiteReport } from '../../engine/api.ts';
 import type { TokenField } from '../../kernel/probe.ts';
-import { setView, shownSite, shownToken } from '../../store/store.ts';
-import { DataTable } from '../controls/DataTable.tsx';
+import { setView, shownLens, shownSite, shownToken } from '../../store/store.ts';
 import { DepthChart } from '../charts/DepthChart.tsx';
 import type { DepthSeries } from '../charts/DepthChart.tsx';
 import { normColor } from '../colors.ts';
@@ -10,25 +9,60 @@ import { useFigure } from '../controls/Figure.tsx';
 import { number, percent, siteName, visible } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import { average, total } from '../statistics.ts';
+import { DepthTable } from './DepthTable.tsx';
+import type { SiteSeries } from './DepthTable.tsx';
 
 /** Channels of a site: its histogram counts every value. */
 const channelsOf = ({ drive, tokens }: SiteReport): number =>
   Math.round((total(drive) + total(tokens.nonfinite)) / tokens.mean.length);
 
-function seriesOf(run: Run, token: number | null): DepthSeries[] {
+/** What is known of every token at some of the sites, one row a site. */
+type Rows = readonly (readonly number[])[];
+
+const along = (rows: Rows, token: number | null): Pick<DepthSeries, 'mean' | 'low' | 'high' | 'token'> => ({
+  mean: rows.map(average),
+  low: rows.map((row) => Math.min(...row)),
+  high: rows.map((row) => Math.max(...row)),
+  token: token === null ? null : rows.map((row) => row[token] ?? Number.NaN),
+});
+
+const short = (value: number): string => number(value, 2);
+
+/** How widely each layer's attention is spread, mean over its heads: a point a layer, at the norm that belongs to it. */
+function entropyOf(
+  { sites, attention, tokens: { length: T } }: Run,
+  token: number | null,
+): readonly SiteSeries[] {
+  if (!attention) return [];
+  const places = sites.filter(({ site }) => site.kind === 'attention' && site.layer !== null);
+  const rows = places.map(({ site }) => {
+    const entropy = attention.entropy[site.layer ?? 0] ?? new Float32Array();
+    return Array.from({ length: T }, (_, t) => average(entropy.filter((__, i) => i % T === t)));
+  });
+  const seen = attention.isCausal && token !== null ? token + 1 : T;
+  const whose = attention.isCausal && token === null ? ', of the last token' : '';
+  return [
+    {
+      title: 'attention entropy, nats',
+      about:
+        'How widely a token’s heads spread their attention, on average: 0 is one token alone, ln n is n tokens alike',
+      ...along(rows, token),
+      show: short,
+      most: Math.log(Math.max(2, T)),
+      limit: { value: Math.log(seen), words: `at most ln ${seen} = ${short(Math.log(seen))}${whose}` },
+      places,
+    },
+  ];
+}
+
+function seriesOf(run: Run, token: number | null): readonly SiteSeries[] {
   const of = (
     field: TokenField,
     scale: (site: SiteReport) => number = () => 1,
-  ): Pick<DepthSeries, 'mean' | 'low' | 'high' | 'token'> => {
+  ): Pick<SiteSeries, 'mean' | 'low' | 'high' | 'token' | 'places'> => {
     const rows = run.sites.map((site) => Array.from(site.tokens[field], (value) => value * scale(site)));
-    return {
-      mean: rows.map(average),
-      low: rows.map((row) => Math.min(...row)),
-      high: rows.map((row) => Math.max(...row)),
-      token: token === null ? null : rows.map((row) => row[token] ?? Number.NaN),
-    };
+    return { ...along(rows, token), places: run.sites };
   };
-  const short = (value: number): string => number(value, 2);
   return [
     {
       title: 'beyond 2',
@@ -38,7 +72,7 @@ function seriesOf(run: Run, token: number | null): DepthSeries[] {
       most: 1,
     },
     {
-      title: 'mean slope f′(u)',
+      title: 'slope f′(u)',
       about: 'What is left of the derivative, on average: 1 is the straight middle, 0 is flat',
       ...of('slope'),
       show: percent,
@@ -56,6 +90,7 @@ function seriesOf(run: Run, token: number | null): DepthSeries[] {
       ...of('rms', (site) => Math.sqrt(channelsOf(site))),
       show: short,
     },
+    ...entropyOf(run, token),
   ];
 }
 
@@ -67,53 +102,37 @@ export function DepthFigure({ run }: { readonly run: Run }) {
   const isDark = useIsDark();
   const [isTable, setTable] = useState(false);
   const series = seriesOf(run, token);
-  const names = run.sites.map(({ site }) => siteName(site));
-  const idAt = (index: number): string | null => run.sites[index]?.site.id ?? null;
+  const layer = run.sites.find(({ site }) => site.id === shown)?.site.layer ?? null;
+  /** The shown site's own place, or its layer's. */
+  const shownAmong = (places: readonly SiteReport[]): number => {
+    const own = places.findIndex(({ site }) => site.id === shown);
+    return own >= 0 || layer === null ? own : places.findIndex(({ site }) => site.layer === layer);
+  };
   return (
     <div className="depth-figure">
       <p className="figure-words">
-        A line is the mean over tokens, a band from the least to the most of them
-        {token === null ? '; hover a token to see its own.' : ', dashes the marked token.'}
+        {isTable
+          ? `Means over tokens${token === null ? '' : ', and after the dot the marked token’s'}.`
+          : `A line is the mean over tokens, a band from the least to the most of them${token === null ? '; hover a token to see its own.' : ', dashes the marked token.'}`}
         <button type="button" className="quiet" aria-pressed={isTable} onClick={() => setTable(!isTable)}>
           {isTable ? 'charts' : 'table'}
         </button>
       </p>
       {isTable ? (
-        <div className="table-scroll tall">
-          <DataTable name="Site by site">
-            <thead>
-              <tr>
-                <th scope="col">site</th>
-                {series.map(({ title }) => (
-                  <th scope="col" key={title}>
-                    {title}
-                  </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {names.map((name, i) => (
-                <tr key={name}>
-                  <th scope="row">{name}</th>
-                  {series.map(({ title, mean, show }) => (
-                    <td key={title}>{show(mean[i] ?? Number.NaN)}</td>
-                  ))}
-                </tr>
-              ))}
-            </tbody>
-          </DataTable>
-        </div>
+        <DepthTable run={run} series={series} />
       ) : (
         <div className="depth-grid">
-          {series.map((one) => (
+          {series.map(({ places, ...one }) => (
             <DepthChart
               key={one.title}
               {...one}
-              names={names}
-              colors={run.sites.map(({ norm }) => normColor(norm, isDark))}
-              shown={run.sites.findIndex(({ site }) => site.id === shown)}
-              onHover={(index) => setView(store, { hoverSite: index === null ? null : idAt(index) })}
-              onPick={(index) => setView(store, { site: idAt(index) })}
+              names={places.map(({ site }) => siteName(site))}
+              colors={places.map(({ norm }) => normColor(norm, isDark))}
+              shown={shownAmong(places)}
+              onHover={(index) =>
+                setView(store, { hoverSite: index === null ? null : (places[index]?.site.id ?? null) })
+              }
+              onPick={(index) => setView(store, { site: places[index]?.site.id ?? null })}
             />
           ))}
           <Lens run={run} />
@@ -126,13 +145,12 @@ export function DepthFigure({ run }: { readonly run: Run }) {
 /** What each site would say next: its input through the last norm and the head. */
 function Lens({ run }: { readonly run: Run }) {
   const { store } = useWires();
-  const lens = useExperiment((state) => state.run.lens);
-  const result = useExperiment((state) => state.run.result);
+  const lens = useExperiment(shownLens);
   const shown = useExperiment(shownSite);
   const isDark = useIsDark();
   const after = visible(run.tokens[lens?.token ?? 0]?.text ?? '');
   const [figure, menu] = useFigure<HTMLElement>({ name: 'lens', title: `Logit lens after ${after}` });
-  if (!lens || lens.of !== result) return null;
+  if (!lens) return null;
   const norms = new Map(run.sites.map((report) => [report.site.id, report]));
   return (
     <section className="lens" aria-label="Logit lens" ref={figure}>
