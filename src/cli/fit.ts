@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { ConvertedFile } from '../fit/convert.ts';
-import { KAPPAS, METHODS, methodsFor, TUNE, fitAll } from '../fit/spec.ts';
+import { FIRST_TOKENS, KAPPAS, METHODS, methodsFor, TUNE, fitAll } from '../fit/spec.ts';
 import type { FitProgress } from '../fit/spec.ts';
 import { FIRST_MODEL, weightsId } from '../model/catalog.ts';
 import { sitesOf } from '../model/model.ts';
@@ -62,6 +62,16 @@ export const fit = defineCommand({
       value: 'x',
       says: `fine-tune: learning rate at the start (${TUNE.learningRate})`,
     },
+    passage: {
+      type: 'string',
+      value: 'n',
+      says: 'fine-tune: tokens a step runs; whole windows if not given',
+    },
+    first: {
+      type: 'string',
+      value: FIRST_TOKENS.join('|'),
+      says: 'whether the first token has the α (s, b) of all others, or its own',
+    },
     calibration: { type: 'string', value: 'file', says: 'text to fit on instead of the model’s own' },
     from: { type: 'string', value: 'file', says: 'an earlier fit: its fitted sites are taken as they are' },
     table: { type: 'string', value: 'n', says: 'held-out windows for the table of sites; 0 for no table' },
@@ -82,6 +92,7 @@ export const fit = defineCommand({
       ...TUNE,
       ...(asked.steps === undefined ? {} : { steps: wholeNumber('steps', asked.steps, 1) }),
       ...(asked.rate === undefined ? {} : { learningRate: numberOf('rate', asked.rate) }),
+      ...(asked.passage === undefined ? {} : { windowTokens: wholeNumber('passage', asked.passage, 2) }),
     };
     const tableWindows = asked.table === undefined ? 4 : wholeNumber('table', asked.table);
     const text = asked.calibration === undefined ? undefined : readText(asked.calibration);
@@ -108,6 +119,7 @@ export const fit = defineCommand({
       kappas,
       tune,
       tableWindows,
+      ...(asked.first === undefined ? {} : { firstToken: oneOf('first', asked.first, FIRST_TOKENS) }),
       ...(calibration ? { calibration } : {}),
       ...(earlier ? { from: checkPlan(earlier, checkpoint, sha256) } : {}),
     };

@@ -35,7 +35,10 @@ export function fitMarkdown(report: FitReport): string {
           row(`fitted: ${report.method}`, measured.fitted),
           row('raw swap', measured.raw),
           ...(measured.fresh ? [row('fresh module', measured.fresh)] : []),
-          row('σ frozen', measured.frozen),
+          row('σ and μ frozen', measured.frozen),
+          ...(measured.frozenCentred
+            ? [row('σ frozen, mean of each token taken off', measured.frozenCentred)]
+            : []),
           ...(measured.native
             ? [[`trained so (${measured.native.weights})`, digits(measured.native.loss), '', '']]
             : []),
