@@ -1,31 +1,16 @@
 // What a command is to run: the twin as it is, another norm at all its sites, or a plan out of a file.
 import * as v from 'valibot';
 import { splitWeightsId } from '../model/catalog.ts';
-import { PARAM_SOURCES } from '../model/plan.ts';
 import type { Plan } from '../model/plan.ts';
 import { sitesOf } from '../model/model.ts';
 import type { Checkpoint } from '../model/model.ts';
 import { FIT_SCHEMA } from '../fit/spec.ts';
-import { isNormId, normSpec } from '../norm/registry.ts';
+import { normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
-import { FitReceipt } from '../receipt/fit-schema.ts';
+import { FitReceipt, WholePlan } from '../receipt/fit-schema.ts';
 import { RUN_SCHEMA, RunReceipt } from '../receipt/schema.ts';
 import { usage } from './args.ts';
 import { readText } from './files.ts';
-
-const finite = v.pipe(v.number(), v.finite());
-const BarePlan = v.strictObject({
-  weights: v.string(),
-  sites: v.record(
-    v.string(),
-    v.strictObject({
-      norm: v.pipe(v.string(), v.check(isNormId, 'is no known norm')),
-      source: v.picklist(PARAM_SOURCES),
-      alphaScale: finite,
-      values: v.optional(v.record(v.string(), v.array(finite))),
-    }),
-  ),
-});
 
 /** A plan as it was written, and the hash of the weights it was written for, where the file says. */
 export type PlanInFile = { readonly file: string; readonly plan: Plan; readonly sha256: string | null };
@@ -50,7 +35,7 @@ export function readPlan(file: string): PlanInFile {
     throw wrong(file, `${v.getDotPath(issue) ?? 'the whole file'}: ${issue.message}`, HINT);
   };
   const schema = typeof value === 'object' && value !== null && 'schema' in value ? value.schema : undefined;
-  if (schema === undefined) return { file, plan: as(BarePlan) as Plan, sha256: null };
+  if (schema === undefined) return { file, plan: as(WholePlan) as Plan, sha256: null };
   if (schema === FIT_SCHEMA) {
     const { plan, sha256 } = as(FitReceipt);
     return { file, plan: plan as Plan, sha256 };
@@ -96,7 +81,7 @@ export function checkPlan({ file, plan, sha256 }: PlanInFile, checkpoint: Checkp
     ];
     throw wrong(file, parts.join(', and '), `The model's sites are ${ids.join(', ')}.`);
   }
-  for (const [id, { norm, source, values = {} }] of Object.entries(plan.sites)) {
+  for (const [id, { norm, source, values = {}, first = {} }] of Object.entries(plan.sites)) {
     if (source === 'twin' && norm !== trained)
       throw wrong(
         file,
@@ -104,7 +89,10 @@ export function checkPlan({ file, plan, sha256 }: PlanInFile, checkpoint: Checkp
         'Its source is "raw".',
       );
     const { params } = normSpec(norm);
-    for (const [name, numbers] of Object.entries(values)) {
+    const vector = Object.keys(first).find((name) => params[name]?.size === 'C');
+    if (vector !== undefined)
+      throw wrong(file, `${vector} at ${id} is one for all tokens`, 'A first token’s own are scalars.');
+    for (const [name, numbers] of [...Object.entries(values), ...Object.entries(first)]) {
       const count = params[name]?.size === 'C' ? C : params[name]?.size;
       if (count === undefined)
         throw wrong(file, `${norm} at ${id} has no "${name}"`, `It has ${Object.keys(params).join(', ')}.`);

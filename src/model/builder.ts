@@ -18,14 +18,6 @@ import type { DrawForm } from '../kernel/sample.ts';
 import { columnBytes, columnStatistics, normBytes, normKernel } from '../kernel/norm.ts';
 import { chooseMatmul } from '../kernel/tune.ts';
 import type { Product, Tuning } from '../kernel/tune.ts';
-import {
-  countsBytes,
-  entropyBytes,
-  entropyProbe,
-  histogramProbe,
-  statsBytes,
-  tokenProbe,
-} from '../kernel/probe.ts';
 import { drawTableBytes } from './sample.ts';
 import { biasesOf, weightsOf } from './compose.ts';
 import type {
@@ -43,6 +35,7 @@ import type { Model } from './model.ts';
 import type { Mode, Op, OpKind } from './op.ts';
 import { resolveTheta } from './plan.ts';
 import type { Plan, Site, Theta } from './plan.ts';
+import { attentionProbe, siteProbes } from './probes.ts';
 import type { Workspace } from './workspace.ts';
 import type { Weights } from './weights.ts';
 
@@ -167,22 +160,21 @@ export class Builder implements Composer {
     this.thetas.set(siteId, theta);
     this.#norms.read(from);
     const norm = { siteId, block: this.block, from, to, theta };
-    const mayWait = (this.#fusion.fold || this.#fusion.prologue) && !theta.isMeasured && !isKept;
+    const mayWait =
+      (this.#fusion.fold || this.#fusion.prologue) && !theta.isMeasured && !theta.first && !isKept;
     if (mayWait) return this.#norms.add(norm);
     this.#norms.write(to);
     this.#sendNorm(norm);
   }
 
   #sendNorm({ siteId, from, to, theta, block }: WaitingNorm): void {
-    const {
-      dims: { C },
-      norm: { eps },
-    } = this.#model;
+    const { C } = this.#model.dims;
+    const { eps = this.#model.norm.eps } = theta;
     const thetaBuffer = this.#gpu.upload(`${siteId}.theta`, 'parameters', theta.values);
     this.owned.push(thetaBuffer);
     const x = this.#space.activation(from, C);
     const buffers = { x, theta: thetaBuffer, y: this.#space.activation(to, C) };
-    const isSum = this.#fusion.residual && this.#putAside(from);
+    const isSum = this.#fusion.residual && !theta.first && this.#putAside(from);
     const summed = isSum ? { ...buffers, delta: this.#space.activation('delta', C) } : buffers;
     if (theta.isMeasured) {
       const columns = { C, dtype: 'f32', hasResidual: isSum } as const;
@@ -198,16 +190,31 @@ export class Builder implements Composer {
     const hasResidual = isSum && !theta.isMeasured;
     const shape = { C, eps, dtype: 'f32', form: 'tuned', hasResidual } as const;
     const { spec, workgroups } = normKernel(theta.norm, shape, this.#gpu.machine);
+    const tap = theta === this.thetas.get(siteId) ? { tap: { site: siteId, x, y: buffers.y } } : {};
     this.#push(siteId, 'norm', spec, {
       site: siteId,
       block,
-      ...(theta === this.thetas.get(siteId) ? { tap: { site: siteId, x, y: buffers.y } } : {}),
+      ...(theta.first ? {} : tap),
       buffers: summed,
       workgroups,
       bytes: (T) => normBytes(theta.norm, shape, T),
       flops: (T) => 8 * T * C,
     });
-    if (this.#mode.hasProbes) this.#probe(siteId, theta, buffers);
+    const first = theta.first && this.#gpu.upload(`${siteId}.theta.first`, 'parameters', theta.first);
+    if (first) {
+      // Its row once more, by its own scalars; after cached tokens there is no first one.
+      this.owned.push(first);
+      this.#push(`${siteId}.first`, 'norm', spec, {
+        site: siteId,
+        block,
+        ...tap,
+        buffers: { ...buffers, theta: first, run: this.#space.firstRow },
+        workgroups: (_T, past) => (past === 0 ? workgroups(1) : [0]),
+        bytes: (_T, past) => (past === 0 ? normBytes(theta.norm, shape, 1) : 0),
+        flops: (_T, past) => (past === 0 ? 8 * C : 0),
+      });
+    }
+    if (this.#mode.hasProbes) this.#probe(siteId, theta, buffers, first);
   }
 
   /** Has the operation just before, if it adds to `name`, write to delta instead. False if it does not add. */
@@ -219,31 +226,17 @@ export class Builder implements Composer {
     return true;
   }
 
-  #probe(siteId: string, theta: Theta, buffers: Readonly<Record<string, GpuBuffer>>): void {
-    const {
-      dims: { C },
-      norm: { eps },
-    } = this.#model;
-    const index = this.#sites.findIndex((site) => site.id === siteId);
-    const { rows } = this.#space;
-    const probeBuffers = {
-      ...buffers,
-      token_stats: this.#space.probes('token_stats', statsBytes(this.#sites.length, rows)),
-      counts: this.#space.probes('counts', countsBytes(this.#sites.length)),
-      site: this.#space.site(index),
-    };
-    for (const [suffix, spec] of [
-      ['token', tokenProbe(theta.norm, C, eps, rows)],
-      ['histogram', histogramProbe(theta.norm, C, eps, rows)],
-    ] as const) {
-      this.#push(`${siteId}.${suffix}`, 'probe', spec, {
-        site: siteId,
-        buffers: probeBuffers,
-        workgroups: (T) => [T],
-        bytes: (T) => 2 * T * C * 4,
-        flops: (T) => 20 * T * C,
-      });
-    }
+  #probe(
+    siteId: string,
+    theta: Theta,
+    buffers: Readonly<Record<string, GpuBuffer>>,
+    first: GpuBuffer | undefined,
+  ): void {
+    const ids = this.#sites.map(({ id }) => id);
+    const { eps = this.#model.norm.eps, norm } = theta;
+    const site = { siteId, ids, norm, C: this.#model.dims.C, eps };
+    for (const { label, spec, ...rest } of siteProbes(this.#space, site, buffers, first))
+      this.#push(label, 'probe', spec, { site: siteId, ...rest });
   }
 
   /** from[T, K] → to[T, N]: to = act(from · wᵀ + b), or added to what is there; a dispatch for each buffer of w. */
@@ -261,7 +254,7 @@ export class Builder implements Composer {
     // A kernel cannot read what it writes.
     const isFused = norm !== undefined && this.#fusion.prologue && norm.from !== to;
     const prologue: Prologue | undefined = isFused
-      ? { norm: norm.theta.norm, eps: this.#model.norm.eps, hasAffine: !folded }
+      ? { norm: norm.theta.norm, eps: norm.theta.eps ?? this.#model.norm.eps, hasAffine: !folded }
       : undefined;
     if (norm && !isFused) this.#sendNorm(folded ? { ...norm, theta: withoutAffine(norm.theta, K) } : norm);
     if (isFused || folded) this.#norms.spend(from);
@@ -348,20 +341,9 @@ export class Builder implements Composer {
       }),
     );
     if (!this.#mode.hasProbes) return;
-    const { rows } = this.#space;
-    const probe = entropyProbe(shape);
-    this.#push(`${label}.entropy`, 'probe', probe.spec, {
-      buffers: {
-        qkv,
-        cache,
-        y: this.#space.activation(to, C),
-        entropy: this.#space.probes('entropy', entropyBytes(this.#model.dims.L, H, rows)),
-        layer: this.#space.site(layer),
-      },
-      workgroups: probe.workgroups,
-      bytes: (T) => (T * C + T * KV + T * H) * 4,
-      flops: (T, past) => 2 * C * T * keys(T, past),
-    });
+    const y = this.#space.activation(to, C);
+    const probe = attentionProbe(this.#space, { layer, L: this.#model.dims.L, ...shape }, { qkv, cache, y });
+    this.#push(`${label}.entropy`, 'probe', probe.spec, probe);
   }
 
   /** logits[T, V] → tokens[past + T]. */
@@ -402,7 +384,7 @@ export class Builder implements Composer {
       block,
       tap,
       spec,
-      buffers: { ...buffers, run: this.#space.run },
+      buffers: { run: this.#space.run, ...buffers },
       ...counts,
     });
   }

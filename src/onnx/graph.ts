@@ -175,3 +175,10 @@ function valueInfo(name: string, type: ElementType, dims: readonly Dim[]): Onnx.
   const dim = dims.map((value) => (typeof value === 'number' ? { dimValue: value } : { dimParam: value }));
   return { name, type: { tensorType: { elemType: ELEMENT[type], shape: { dim } } } };
 }
+
+/** W[N, K] → Wᵀ[K, N]. */
+export function transposed(matrix: Float32Array, N: number, K: number): Float32Array {
+  const turned = new Float32Array(N * K);
+  for (let n = 0; n < N; n++) for (let k = 0; k < K; k++) turned[k * N + n] = matrix[n * K + k] ?? 0;
+  return turned;
+}
