@@ -9,6 +9,8 @@ export type App = {
   /** A fresh visitor: no cache, no storage. What the console says that is no information is collected. */
   readonly visit: (options?: {
     readonly before?: (page: Page) => Promise<unknown>;
+    /** The fragment of the address. */
+    readonly hash?: string;
     readonly width?: number;
     readonly height?: number;
   }) => Promise<{
@@ -33,7 +35,7 @@ export async function openApp(flags: readonly string[] = BROWSER_FLAGS, host = '
   });
   return {
     url,
-    visit: async ({ before, width = 1440, height = 900 } = {}) => {
+    visit: async ({ before, hash = '', width = 1440, height = 900 } = {}) => {
       const context = await browser.newContext({ viewport: { width, height }, acceptDownloads: true });
       const page = await context.newPage();
       const complaints: string[] = [];
@@ -42,7 +44,7 @@ export async function openApp(flags: readonly string[] = BROWSER_FLAGS, host = '
       });
       page.on('pageerror', (error) => complaints.push(error.message));
       await before?.(page);
-      await page.goto(url);
+      await page.goto(url + hash);
       return { page, complaints };
     },
     close: async () => {

@@ -7,8 +7,11 @@ import { openApp, settled } from './app.ts';
 import type { App } from './app.ts';
 
 let app: App;
+let page: Page;
+let complaints: string[];
 beforeAll(async () => {
   app = await openApp();
+  ({ page, complaints } = await openBench());
 });
 afterAll(() => app.close());
 
@@ -42,9 +45,27 @@ async function saved(page: Page, name: string): Promise<string> {
   return readFile(await download.path(), 'utf8');
 }
 
+describe('files', () => {
+  it.each([
+    ['no JSON', '{'],
+    ['of a newer schema', JSON.stringify({ schema: 'normscope/bench/2' })],
+    ['of something else', JSON.stringify({ hello: 'world' })],
+  ])('that are %s are refused with a reason, and nothing is lost', async (what, text) => {
+    const name = `${what}.json`;
+    await page
+      .getByLabel('Reports to open')
+
+      .setInputFiles([{ name, mimeType: 'application/json', buffer: Buffer.from(text) }]);
+    await page
+      .getByRole('alert')
+      .getByText(new RegExp(`Cannot open "?${what}\\.json`))
+      .waitFor();
+    await page.getByText('Ready to measure').waitFor();
+  });
+});
+
 describe('norms alone', () => {
   it('are measured, answered in words, saved, opened beside, and put away', async () => {
-    const { page, complaints } = await openBench();
     await makeSmall(page);
     await page.getByRole('button', { name: 'Measure', exact: true }).click();
     await page.getByText(/^Measured after/).waitFor({ timeout: 120_000 });
@@ -93,7 +114,7 @@ describe('norms alone', () => {
   });
 
   it('stop in the middle and keep what there is', async () => {
-    const { page } = await openBench();
+    ({ page } = await openBench());
     await page.getByRole('slider').fill('120');
     await page.getByRole('button', { name: 'Measure', exact: true }).click();
     await page.getByRole('region', { name: 'Prediction' }).waitFor({ timeout: 60_000 });
@@ -105,22 +126,5 @@ describe('norms alone', () => {
     await page.getByRole('button', { name: /^Stop/ }).click();
     await page.getByText(/^Stopped after/).waitFor({ timeout: 30_000 });
     await page.getByText(/^Stopped before its end/).waitFor();
-  });
-});
-
-describe('files', () => {
-  it.each([
-    ['no JSON', '{'],
-    ['of a newer schema', JSON.stringify({ schema: 'normscope/bench/2' })],
-    ['of something else', JSON.stringify({ hello: 'world' })],
-  ])('that are %s are refused with a reason, and nothing is lost', async (_, text) => {
-    const { page } = await openBench();
-    await page
-      .getByLabel('Reports to open')
-      .setInputFiles([{ name: 'bad.json', mimeType: 'application/json', buffer: Buffer.from(text) }]);
-    const alert = page.getByRole('alert');
-    await alert.waitFor();
-    expect(await alert.textContent()).toMatch(/Cannot open "?bad\.json/);
-    await page.getByText('Ready to measure').waitFor();
   });
 });

@@ -2,16 +2,21 @@
 // can be read and reached by everybody.
 import { AxeBuilder } from '@axe-core/playwright';
 import type { Page } from 'playwright';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { GALLERY_IDS, NORMS } from '../../src/norm/registry.ts';
-import { after, openApp, settled } from './app.ts';
+import { after, home, openApp, settled, shown } from './app.ts';
 import type { App } from './app.ts';
 
 let app: App;
+let page: Page;
+let complaints: string[];
 beforeAll(async () => {
   app = await openApp();
+  ({ page, complaints } = await app.visit());
+  await settled(page);
 });
 afterAll(() => app.close());
+beforeEach(() => home(page));
 
 const radio = (page: Page, name: string) => page.getByRole('radio', { name, exact: true });
 const hero = (page: Page) => page.getByRole('region', { name: 'Saturation' });
@@ -27,8 +32,6 @@ async function serious(page: Page): Promise<string[]> {
 
 describe('the curve', () => {
   it('is fitted, names the token under the pointer with its σ, and shows the arithmetic of a value', async () => {
-    const { page, complaints } = await app.visit();
-    await settled(page);
     const fits = page.getByRole('group', { name: 'Best-fitting functions' });
     const r2 = async (name: string): Promise<number> =>
       Number(await fits.getByRole('button', { name }).locator('span').nth(1).textContent());
@@ -73,8 +76,6 @@ describe('the curve', () => {
 
 describe('α of one site', () => {
   it('turns the figures within 50 ms without a forward, and the model when applied', async () => {
-    const { page } = await app.visit();
-    await settled(page);
     await page.getByRole('textbox', { name: 'Prompt' }).fill('the' + ' king'.repeat(40));
     await after(page, () => radio(page, 'DyT').check());
     const before = await share(page);
@@ -102,20 +103,18 @@ describe('α of one site', () => {
     expect(drafted).toBeLessThan(before);
     expect(await page.getByRole('status').textContent()).not.toMatch(/Running/);
 
-    await after(page, () => page.getByRole('button', { name: 'apply' }).click());
+    await after(page, () => page.getByRole('button', { name: 'apply' }).click(), shown);
     expect(await page.getByRole('button', { name: 'apply' }).count()).toBe(0);
     // Run on the GPU, counted by its probes: what the figures said.
     expect(await share(page)).toBeCloseTo(drafted, 0);
     await page.locator('.norm-bar .badge').getByText('α by site').waitFor();
-    await after(page, () => page.getByRole('button', { name: 'reset sites' }).click());
+    await after(page, () => page.getByRole('button', { name: 'reset sites' }).click(), shown);
     expect(await share(page)).toBeCloseTo(before, 0);
   });
 });
 
 describe('the other figures', () => {
   it('map, depth and α against 1/σ say in words and tables what they draw', async () => {
-    const { page, complaints } = await app.visit();
-    await settled(page);
     await radio(page, 'Map').check();
     const worst = page.getByRole('table', { name: 'Channels that reach furthest' });
     const most = Number(await worst.locator('tbody td').first().textContent());
@@ -139,7 +138,7 @@ describe('the other figures', () => {
 
     await radio(page, 'α and 1/σ').check();
     await hero(page).getByText('No site here has an α').waitFor();
-    await after(page, () => page.getByRole('button', { name: 'Show DyT' }).click());
+    await after(page, () => page.getByRole('button', { name: 'Show DyT' }).click(), shown);
     expect(await page.locator('.alpha-point').count()).toBe(13);
     expect(await hero(page).textContent()).toMatch(/correlation of log α with log 1\/σ is −?[\d.]+/);
     expect(await serious(page)).toEqual([]);
@@ -147,11 +146,9 @@ describe('the other figures', () => {
   });
 
   it('a member of the gallery is put on the weights as a raw swap', async () => {
-    const { page, complaints } = await app.visit();
-    await settled(page);
     const [id] = GALLERY_IDS;
     if (!id) throw new Error('the gallery is empty');
-    await after(page, () => page.getByLabel('More norms').selectOption(id));
+    await after(page, () => page.getByLabel('More norms').selectOption(id), shown);
     await page.getByRole('heading', { name: `${NORMS[id].name} at work` }).waitFor();
     expect(await page.locator('.norm-bar .badge').textContent()).toBe('raw swap');
     expect(complaints).toEqual([]);
