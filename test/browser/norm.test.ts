@@ -5,7 +5,7 @@ import { adapterName, Gpu } from '../../src/gpu/device.ts';
 import type { GpuBuffer, Machine } from '../../src/gpu/device.ts';
 import { columnStatistics, COLUMN_LANES, normKernel } from '../../src/kernel/norm.ts';
 import type { NormShape } from '../../src/kernel/norm.ts';
-import { isMeasurable, normSpec, thetaLayout } from '../../src/norm/registry.ts';
+import { bends, isMeasurable, normSpec, thetaLayout } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
 import type { Params } from '../../src/norm/reference.ts';
 import {
@@ -196,6 +196,15 @@ function sumOf(id: NormId, { dtype, hasResidual }: Variant, T: number, C: number
   return made;
 }
 
+/**
+ * How a row is laid out matters to members that look at more of it than a value. One member that does not sees every
+ * shape too; the others see a row of each layout: a compilation costs more than a row.
+ */
+const FEWER = new Set([3, 4, 65, 128, 1024, 8200]);
+const wholly = NORM_IDS.find((id) => bends(id));
+const shapesOf = (id: NormId): typeof AWKWARD =>
+  normSpec(id).over === 'element' && id !== wholly ? AWKWARD.filter(([, C]) => FEWER.has(C)) : AWKWARD;
+
 describe.each(NORM_IDS)('%s', (id) => {
   const isMeasured = isMeasurable(id);
   // Only a sum over a row asks how large a subgroup is.
@@ -205,9 +214,9 @@ describe.each(NORM_IDS)('%s', (id) => {
   it.each(VARIANTS.filter(isOwn).map((variant) => [variantName(variant), variant] as const))(
     'matches float64 on every shape: %s',
     async (_name, variant) => {
-      const tasks = AWKWARD.filter(([, C]) => variant.form === 'plain' || C % 4 === 0).map(([T, C]) =>
-        sumOf(id, variant, T, C),
-      );
+      const tasks = shapesOf(id)
+        .filter(([, C]) => variant.form === 'plain' || C % 4 === 0)
+        .map(([T, C]) => sumOf(id, variant, T, C));
       const inputs = tasks.map((t) => ({ ...t, norm: { ...t.norm, x: t.given } }));
       expect(complaints(id, variant.dtype, tasks, await forward(id, variant, inputs))).toEqual([]);
       // One row's grid for forty: the rest is walked.

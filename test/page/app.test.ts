@@ -35,18 +35,18 @@ beforeEach(async () => {
   isFirst = false;
 });
 
-const radio = (page: Page, name: string) => page.getByRole('radio', { name, exact: true });
-const bar = (page: Page) => page.locator('.norm-bar');
+const radio = (name: string) => page.getByRole('radio', { name, exact: true });
+const bar = () => page.locator('.norm-bar');
 
-async function exported(page: Page, name: string): Promise<string> {
+async function exported(name: string): Promise<string> {
   const [download] = await Promise.all([
     page.waitForEvent('download'),
     page.getByRole('button', { name }).click(),
   ]);
   return readFile(await download.path(), 'utf8');
 }
-const receipt = async (page: Page): Promise<RunReceipt> =>
-  v.parse(RunReceipt, JSON.parse(await exported(page, 'Export JSON')));
+const receipt = async (): Promise<RunReceipt> =>
+  v.parse(RunReceipt, JSON.parse(await exported('Export JSON')));
 
 describe('a first visit', () => {
   it('runs the first prompt by itself, isolated, accessible, with a clean console, and judged once it rests', async () => {
@@ -70,7 +70,7 @@ describe('a first visit', () => {
     await page.getByText(/agrees with onnxruntime: max \|Δlogit\| \d/).waitFor({ timeout: 60_000 });
     await page.getByRole('button', { name: 'Details' }).click();
     await page.getByText(/^onnxruntime-web 1\.\d+\.\d+ · WASM \d threads?$/).waitFor();
-    await after(page, () => radio(page, 'DyT').check());
+    await after(page, () => radio('DyT').check());
     await page
       .getByText(/agrees with onnxruntime/)
       .first()
@@ -83,20 +83,19 @@ describe('the norm bar', () => {
   it('runs every norm in both weight modes, told apart by a badge', async () => {
     const next = new Set<string>();
     for (const mode of ['Twin', 'Raw swap'] as const) {
-      if (!(await radio(page, mode).isChecked())) await after(page, () => radio(page, mode).check(), shown);
+      if (!(await radio(mode).isChecked())) await after(page, () => radio(mode).check(), shown);
       for (const id of MAIN_NORM_IDS) {
         const { label } = NORMS[id];
         if (mode === 'Twin' && !TWINS.has(id)) {
-          expect(await radio(page, label).isDisabled()).toBe(true);
-          expect(await bar(page).textContent()).toMatch(new RegExp(`No twin was trained with .*${label}`));
+          expect(await radio(label).isDisabled()).toBe(true);
+          expect(await bar().textContent()).toMatch(new RegExp(`No twin was trained with .*${label}`));
           continue;
         }
-        if (!(await radio(page, label).isChecked()))
-          await after(page, () => radio(page, label).check(), shown);
+        if (!(await radio(label).isChecked())) await after(page, () => radio(label).check(), shown);
         expect(await status(page).textContent(), label).toMatch(/^(Ready|Timing)/);
         const isNative = mode === 'Twin' || id === 'layernorm';
-        expect(await bar(page).locator('.badge').textContent()).toBe(isNative ? 'native' : 'raw swap');
-        expect(await radio(page, mode).isChecked()).toBe(true);
+        expect(await bar().locator('.badge').textContent()).toBe(isNative ? 'native' : 'raw swap');
+        expect(await radio(mode).isChecked()).toBe(true);
         await page.getByRole('heading', { name: `${NORMS[id].name} at work` }).waitFor();
         expect(await page.locator('.rail .site').count()).toBe(13);
         next.add(
@@ -113,22 +112,22 @@ describe('the norm bar', () => {
   });
 
   it('swaps at some sites only, and carries α', async () => {
-    await after(page, () => radio(page, 'DyT').check(), shown);
-    const before = await receipt(page);
+    await after(page, () => radio('DyT').check(), shown);
+    const before = await receipt();
     const slider = page.getByRole('slider', { name: 'Alpha' });
     await after(page, () => slider.fill('1'), shown); // log2: twice α
-    const twice = await receipt(page);
+    const twice = await receipt();
     for (const [site, { scalars }] of Object.entries(twice.configuration.sites)) {
       expect(scalars['alpha']).toBeCloseTo(2 * (before.configuration.sites[site]?.scalars['alpha'] ?? 0), 5);
     }
     await after(page, () => page.getByRole('button', { name: 'reset' }).click(), shown);
-    await after(page, () => radio(page, 'LayerNorm').check(), shown);
+    await after(page, () => radio('LayerNorm').check(), shown);
     // LayerNorm on the LayerNorm twin is native also as a swap.
-    await radio(page, 'Raw swap').check();
+    await radio('Raw swap').check();
     await page.getByLabel('Sites').selectOption('mlp');
     await page.getByLabel('Layers').selectOption('3');
-    await after(page, () => radio(page, 'DyT').check(), shown);
-    const { configuration } = await receipt(page);
+    await after(page, () => radio('DyT').check(), shown);
+    const { configuration } = await receipt();
     const swapped = Object.entries(configuration.sites).filter(([, { source }]) => source === 'raw');
     expect(swapped.map(([site, { norm }]) => [site, norm])).toEqual([['h.3.ln_2', 'dyt']]);
     expect(configuration.source).toBe('raw');
@@ -145,7 +144,7 @@ describe('prompts', () => {
     await box.fill(prompt);
     await after(page, () => page.getByRole('button', { name: 'Run' }).click(), shown);
     expect(await status(page).textContent()).toMatch(/^(Ready|Timing)/);
-    const { configuration } = await receipt(page);
+    const { configuration } = await receipt();
     if (tokenCount !== null) expect(configuration.tokens.length).toBe(tokenCount);
     expect(await page.locator('.token').count()).toBe(configuration.tokens.length);
     expect(complaints).toEqual([]);
@@ -191,7 +190,7 @@ describe('generating', () => {
     await after(page, () => page.getByRole('button', { name: 'Generate' }).click());
     const text = page.getByRole('region', { name: 'Generated text' });
     expect(await text.locator('.fresh').textContent()).toBe(p0?.greedyText);
-    expect((await receipt(page)).result.generated?.text).toBe(p0?.greedyText);
+    expect((await receipt()).result.generated?.text).toBe(p0?.greedyText);
 
     await page.getByLabel('Sampling').click();
     await page.getByRole('spinbutton', { name: 'Tokens' }).fill('256');
@@ -206,8 +205,8 @@ describe('generating', () => {
   });
 
   it('recomputes the prefix for a norm that is not causal', async () => {
-    await after(page, () => radio(page, 'Raw swap').check(), shown);
-    await after(page, () => radio(page, 'InstanceNorm').check(), shown);
+    await after(page, () => radio('Raw swap').check(), shown);
+    await after(page, () => radio('InstanceNorm').check(), shown);
     await page.getByLabel('Sampling').click();
     await page.getByRole('spinbutton', { name: 'Tokens' }).fill('4');
     await page.getByLabel('Sampling').click();
@@ -219,7 +218,7 @@ describe('generating', () => {
 describe('exports', () => {
   it('writes JSON that holds to its schema and to the golden, and a CSV of the same numbers', async () => {
     await settled(page);
-    const run = await receipt(page);
+    const run = await receipt();
     const p0 = golden.cases[0];
     if (!p0) throw new Error('golden case p0 is missing');
     expect(run.configuration.tokens.map(({ id }) => id)).toEqual(p0.tokens);
@@ -240,7 +239,7 @@ describe('exports', () => {
       expect(curve.counts.reduce((sum, n) => sum + n, 0)).toBe(counted);
     }
 
-    const rows = csvParse(await exported(page, 'Export CSV'));
+    const rows = csvParse(await exported('Export CSV'));
     const std = rows.filter(
       ({ table, site, name }) => table === 'token' && site === 'ln_f' && name === 'std',
     );
@@ -249,8 +248,8 @@ describe('exports', () => {
   });
 
   it('names what a member’s drive is', async () => {
-    await after(page, () => radio(page, 'Derf').check(), shown);
-    const { result } = await receipt(page);
+    await after(page, () => radio('Derf').check(), shown);
+    const { result } = await receipt();
     for (const { drive } of Object.values(result.sites)) {
       expect(drive).toMatchObject({ meaning: normSpec('derf').drive, isOwnFunction: bends('derf') });
     }
@@ -262,8 +261,8 @@ describe('a pinned run', () => {
     await page.getByRole('button', { name: 'Pin as A' }).click();
     const compare = page.getByRole('region', { name: 'Comparison' });
     await compare.getByText('Change anything: the new run is B.').waitFor();
-    await after(page, () => radio(page, 'Raw swap').check(), shown);
-    await after(page, () => radio(page, 'DyT').check(), shown);
+    await after(page, () => radio('Raw swap').check(), shown);
+    await after(page, () => radio('DyT').check(), shown);
     await compare.getByText(/^norm at 13 sites: LayerNorm → DyT$/).waitFor();
     await compare.getByText(/^They part layer \d, before/).waitFor();
     expect(await compare.textContent()).toMatch(/KL\(A‖B\) [\d.]+ nats a token/);
@@ -302,8 +301,8 @@ describe('onnxruntime', () => {
   });
 
   it('gets the model with the chosen norms as a file', async () => {
-    await after(page, () => radio(page, 'Raw swap').check(), shown);
-    await after(page, () => radio(page, 'DyISRU').check(), shown);
+    await after(page, () => radio('Raw swap').check(), shown);
+    await after(page, () => radio('DyISRU').check(), shown);
     await page.getByLabel('ONNX', { exact: true }).click();
     await page.getByRole('checkbox', { name: /f16/ }).check();
     const [download] = await Promise.all([
@@ -319,7 +318,7 @@ describe('onnxruntime', () => {
 
 describe('the figure', () => {
   it('shows what was generated with, also when the norm was changed a moment before', async () => {
-    await radio(page, 'Derf').check();
+    await radio('Derf').check();
     await page.getByRole('button', { name: 'Generate' }).click();
     await page.getByRole('heading', { name: 'Dynamic erf at work' }).waitFor({ timeout: 60_000 });
     await settled(page);

@@ -18,12 +18,12 @@ beforeAll(async () => {
 afterAll(() => app.close());
 beforeEach(() => home(page));
 
-const radio = (page: Page, name: string) => page.getByRole('radio', { name, exact: true });
-const hero = (page: Page) => page.getByRole('region', { name: 'Saturation' });
-const share = async (page: Page): Promise<number> =>
-  Number.parseFloat((await hero(page).locator('.shares b').nth(1).textContent()) ?? '');
+const radio = (name: string) => page.getByRole('radio', { name, exact: true });
+const hero = () => page.getByRole('region', { name: 'Saturation' });
+const share = async (): Promise<number> =>
+  Number.parseFloat((await hero().locator('.shares b').nth(1).textContent()) ?? '');
 
-async function serious(page: Page): Promise<string[]> {
+async function serious(): Promise<string[]> {
   const { violations } = await new AxeBuilder({ page }).analyze();
   return violations
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')
@@ -42,7 +42,7 @@ describe('the curve', () => {
     await fits.getByRole('button', { name: /more functions/ }).click();
     expect(await fits.getByRole('button').count()).toBe(4 + GALLERY_IDS.length + 1);
 
-    await radio(page, 'token').check();
+    await radio('token').check();
     await page.locator('.token').nth(8).hover();
     const note = page.locator('.plot-note');
     const sigma = await page.locator('.token').nth(8).locator('small').textContent();
@@ -54,8 +54,8 @@ describe('the curve', () => {
     const box = await plot.boundingBox();
     if (!box) throw new Error('no plot');
     await page.mouse.click(box.x + 52 + (box.width - 64) / 2, box.y + 10 + (box.height - 46) / 2);
-    await hero(page).locator('.arithmetic .katex').waitFor();
-    const tex = (await hero(page).locator('.arithmetic annotation').textContent()) ?? '';
+    await hero().locator('.arithmetic .katex').waitFor();
+    const tex = (await hero().locator('.arithmetic annotation').textContent()) ?? '';
     expect(tex).toMatch(/^x = .*\\sigma_t = .*\\gamma = .*\\to.*y = /);
     const value = (name: string): number =>
       Number(new RegExp(`${name.replace(/\\/g, '\\\\')} = (-?[\\d.e-]+)`).exec(tex)?.[1]);
@@ -65,11 +65,11 @@ describe('the curve', () => {
     expect(await page.locator('.wgsl pre').textContent()).toContain('// layernorm:');
     await page.keyboard.press('Escape');
 
-    await radio(page, 'channel').check();
+    await radio('channel').check();
     expect(
       await page.getByRole('group', { name: 'Channels that hold the extremes' }).getByRole('button').count(),
     ).toBe(5);
-    expect(await serious(page)).toEqual([]);
+    expect(await serious()).toEqual([]);
     expect(complaints).toEqual([]);
   });
 });
@@ -77,8 +77,8 @@ describe('the curve', () => {
 describe('α of one site', () => {
   it('turns the figures within 50 ms without a forward, and the model when applied', async () => {
     await page.getByRole('textbox', { name: 'Prompt' }).fill('the' + ' king'.repeat(40));
-    await after(page, () => radio(page, 'DyT').check());
-    const before = await share(page);
+    await after(page, () => radio('DyT').check());
+    const before = await share();
     const slider = page.getByRole('slider', { name: 'α of this site' });
     // From the hand to the figures in the document, layout included, by the browser's own clock.
     const followedMs = await slider.evaluate(async (element) => {
@@ -99,23 +99,23 @@ describe('α of one site', () => {
     });
     console.info(`α followed in ${followedMs.map((ms) => ms.toFixed(1)).join(', ')} ms, 41 tokens`);
     expect(followedMs[6]).toBeLessThan(50);
-    const drafted = await share(page);
+    const drafted = await share();
     expect(drafted).toBeLessThan(before);
     expect(await page.getByRole('status').textContent()).not.toMatch(/Running/);
 
     await after(page, () => page.getByRole('button', { name: 'apply' }).click(), shown);
     expect(await page.getByRole('button', { name: 'apply' }).count()).toBe(0);
     // Run on the GPU, counted by its probes: what the figures said.
-    expect(await share(page)).toBeCloseTo(drafted, 0);
+    expect(await share()).toBeCloseTo(drafted, 0);
     await page.locator('.norm-bar .badge').getByText('α by site').waitFor();
     await after(page, () => page.getByRole('button', { name: 'reset sites' }).click(), shown);
-    expect(await share(page)).toBeCloseTo(before, 0);
+    expect(await share()).toBeCloseTo(before, 0);
   });
 });
 
 describe('the other figures', () => {
   it('map, depth and α against 1/σ say in words and tables what they draw', async () => {
-    await radio(page, 'Map').check();
+    await radio('Map').check();
     const worst = page.getByRole('table', { name: 'Channels that reach furthest' });
     const most = Number(await worst.locator('tbody td').first().textContent());
     await worst.getByRole('button').first().click();
@@ -128,20 +128,20 @@ describe('the other figures', () => {
     const from = await channel();
     await page.keyboard.press(from > 0 ? 'ArrowLeft' : 'ArrowRight');
     expect(await channel()).toBe(from > 0 ? from - 1 : 1);
-    expect(await serious(page)).toEqual([]);
+    expect(await serious()).toEqual([]);
 
-    await radio(page, 'Depth').check();
+    await radio('Depth').check();
     expect(await page.locator('.depth-chart').count()).toBeGreaterThanOrEqual(4);
-    await hero(page).getByRole('button', { name: 'table' }).click();
-    expect(await hero(page).locator('tbody tr').count()).toBe(13);
-    expect(await serious(page)).toEqual([]);
+    await hero().getByRole('button', { name: 'table' }).click();
+    expect(await hero().locator('tbody tr').count()).toBe(13);
+    expect(await serious()).toEqual([]);
 
-    await radio(page, 'α and 1/σ').check();
-    await hero(page).getByText('No site here has an α').waitFor();
+    await radio('α and 1/σ').check();
+    await hero().getByText('No site here has an α').waitFor();
     await after(page, () => page.getByRole('button', { name: 'Show DyT' }).click(), shown);
     expect(await page.locator('.alpha-point').count()).toBe(13);
-    expect(await hero(page).textContent()).toMatch(/correlation of log α with log 1\/σ is −?[\d.]+/);
-    expect(await serious(page)).toEqual([]);
+    expect(await hero().textContent()).toMatch(/correlation of log α with log 1\/σ is −?[\d.]+/);
+    expect(await serious()).toEqual([]);
     expect(complaints).toEqual([]);
   });
 
