@@ -88,6 +88,9 @@ it('there is a golden of every family', () => {
   ]);
 });
 
+/** Those that say something else than the next token: they generate nothing. */
+const SILENT = new Set(['bert', 'distilbert', 'vit']);
+
 describe.each(ENGINES)('%s', (engineName, engine: ForwardEngine) =>
   describe.each(NAMES)('%s', (name) => {
     let given: Awaited<ReturnType<typeof golden>>;
@@ -109,6 +112,7 @@ describe.each(ENGINES)('%s', (engineName, engine: ForwardEngine) =>
     });
 
     it.each([false, true])('gives the library’s own logits, probes %s', async (probes) => {
+      expect(opened.survey.output !== 'next').toBe(SILENT.has(name));
       const run = await engine.run(planOf(opened), tokens, { ...input, probes });
       expect(run.logits.length).toBe(given.golden.logitsShape.reduce((product, n) => product * n, 1));
       const { estimate } = opened.survey;
@@ -138,8 +142,8 @@ describe.each(ENGINES)('%s', (engineName, engine: ForwardEngine) =>
       expect(maxAbs).toBeGreaterThan(toleranceOf(largest));
     });
 
-    it('continues from a cache as from the whole text', async ({ skip }) => {
-      if (opened.survey.output !== 'next') skip();
+    if (SILENT.has(name)) return;
+    it('continues from a cache as from the whole text', async () => {
       const plan = planOf(opened);
       const { ids, isCached } = await engine.generate(plan, tokens, GREEDY);
       expect(isCached).toBe(true);

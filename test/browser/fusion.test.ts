@@ -18,7 +18,7 @@ import { sitesOf } from '../../src/model/model.ts';
 import { Weights } from '../../src/model/weights.ts';
 import type { Checkpoint } from '../../src/model/model.ts';
 import { Workspace } from '../../src/model/workspace.ts';
-import { FIRST_NORM, NORM_IDS } from '../../src/norm/registry.ts';
+import { FIRST_NORM, isMeasurable, NORM_IDS } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
 import { TWINS } from './golden.ts';
 import { compilerOf, openGpu, readFloats } from './support.ts';
@@ -114,8 +114,11 @@ describe.each(TWINS.map(({ norm }) => norm))('%s twin', (norm) => {
   });
 });
 
+/** With a twin a member has been through already, unless it takes other statistics when it is swapped in. */
+const SWAPS = NORM_IDS.filter((id) => isMeasurable(id) || !TWINS.some(({ norm }) => norm === id));
+
 describe('fusion', () => {
-  it.each(NORM_IDS)('of %s swapped in computes the same', async (member) => {
+  it.each(SWAPS)('of %s swapped in computes the same', async (member) => {
     using bench = new Bench(await checkpointOf(FIRST_NORM));
     const plan = planOf(bench.checkpoint, member);
     const want = await bench.both(plan, NO_FUSION);

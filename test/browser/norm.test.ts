@@ -5,7 +5,7 @@ import { adapterName, Gpu } from '../../src/gpu/device.ts';
 import type { GpuBuffer, Machine } from '../../src/gpu/device.ts';
 import { normKernels } from '../../src/kernel/norm.ts';
 import type { NormShape } from '../../src/kernel/norm.ts';
-import { isMeasurable, normSpec, thetaLayout } from '../../src/norm/registry.ts';
+import { bends, isMeasurable, normSpec, thetaLayout } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
 import type { Params } from '../../src/norm/reference.ts';
 import {
@@ -210,6 +210,15 @@ const wiped = (id: NormId, task: Task): Task => ({
   ),
 });
 
+/**
+ * How a row is laid out matters to members that look at more of it than a value. One member that does not sees every
+ * shape too; the others see a row of each layout: a compilation costs more than a row.
+ */
+const FEWER = new Set([3, 4, 65, 128, 1024, 8200]);
+const wholly = NORM_IDS.find((id) => bends(id));
+const shapesOf = (id: NormId): typeof AWKWARD =>
+  normSpec(id).over === 'element' && id !== wholly ? AWKWARD.filter(([, C]) => FEWER.has(C)) : AWKWARD;
+
 describe.each(NORM_IDS)('%s', (id) => {
   const isMeasured = isMeasurable(id);
   // Only a sum over a row asks how large a subgroup is.
@@ -219,7 +228,7 @@ describe.each(NORM_IDS)('%s', (id) => {
   it.each(VARIANTS.filter(isOwn).map((variant) => [variantName(variant), variant] as const))(
     'matches float64 on every shape: %s',
     async (_name, variant) => {
-      const shapes = AWKWARD.filter(([, C]) => variant.form === 'plain' || C % 4 === 0);
+      const shapes = shapesOf(id).filter(([, C]) => variant.form === 'plain' || C % 4 === 0);
       const given = (task: Sum): Task => ({ ...task, norm: { ...task.norm, x: task.given } });
       const tasks = shapes.map(([T, C]) => sumOf(id, variant, T, C));
       const inputs = tasks.map(given);

@@ -9,6 +9,8 @@ export type App = {
   /** A fresh visitor: no cache, no storage. What the console says that is no information is collected. */
   readonly visit: (options?: {
     readonly before?: (page: Page) => Promise<unknown>;
+    /** The fragment of the address. */
+    readonly hash?: string;
     readonly width?: number;
     readonly height?: number;
   }) => Promise<{
@@ -33,7 +35,7 @@ export async function openApp(flags: readonly string[] = BROWSER_FLAGS, host = '
   });
   return {
     url,
-    visit: async ({ before, width = 1440, height = 900 } = {}) => {
+    visit: async ({ before, hash = '', width = 1440, height = 900 } = {}) => {
       const context = await browser.newContext({ viewport: { width, height }, acceptDownloads: true });
       const page = await context.newPage();
       const complaints: string[] = [];
@@ -42,7 +44,7 @@ export async function openApp(flags: readonly string[] = BROWSER_FLAGS, host = '
       });
       page.on('pageerror', (error) => complaints.push(error.message));
       await before?.(page);
-      await page.goto(url);
+      await page.goto(url + hash);
       return { page, complaints };
     },
     close: async () => {
@@ -54,23 +56,29 @@ export async function openApp(flags: readonly string[] = BROWSER_FLAGS, host = '
 
 export const status = (page: Page) => page.getByRole('status');
 
-/** Waits until the run that was just asked for is done and timed. */
-export async function settled(page: Page): Promise<void> {
+async function says(page: Page, pattern: RegExp): Promise<void> {
   await page.waitForFunction(
-    () => /^(Ready|Stopped)/.test(document.querySelector('[role=status]')?.textContent ?? ''),
-    null,
+    (source) => new RegExp(source).test(document.querySelector('[role=status]')?.textContent ?? ''),
+    pattern.source,
     { timeout: 120_000 },
   );
 }
 
+/** Waits until the run that was just asked for is done and timed. */
+export const settled = (page: Page): Promise<void> => says(page, /^(Ready|Stopped)/);
+/** Waits until its result is on the page, or a problem. Whatever is asked for next ends its timing. */
+export const shown = (page: Page): Promise<void> => says(page, /^(Ready|Stopped|Timing warm)/);
+
 /** Does `act`, waits until the page is busy with it, and until it is done. */
-export async function after(page: Page, act: () => Promise<unknown>): Promise<void> {
+export async function after(page: Page, act: () => Promise<unknown>, done = settled): Promise<void> {
   // Set before the act, so that a run too short to be seen by polling is seen all the same.
   await page.evaluate(() => {
     const element = document.querySelector('[role=status]');
     if (!element) return;
     document.documentElement.dataset['busy'] = 'no';
     const observer = new MutationObserver(() => {
+      // The timing of the run before may end meanwhile: that is not the act.
+      if (/^(Ready|Stopped|Timing warm)/.test(element.textContent ?? '')) return;
       document.documentElement.dataset['busy'] = 'seen';
       observer.disconnect();
     });
@@ -78,5 +86,10 @@ export async function after(page: Page, act: () => Promise<unknown>): Promise<vo
   });
   await act();
   await page.waitForFunction(() => document.documentElement.dataset['busy'] === 'seen');
-  await settled(page);
+  await done(page);
 }
+
+let visits = 0;
+/** Config and view as at first, by an empty link: a visit without the price of a browser, a device and its kernels. */
+export const home = (page: Page): Promise<void> =>
+  after(page, () => page.evaluate((n) => (location.hash = `v=1&visit=${n}`), ++visits), shown);

@@ -7,23 +7,25 @@ import { openApp, settled } from './app.ts';
 import type { App } from './app.ts';
 
 let app: App;
+let page: Page;
+let complaints: string[];
 beforeAll(async () => {
   app = await openApp();
+  await openBench();
 });
 afterAll(() => app.close());
 
-async function openBench(): Promise<{ page: Page; complaints: string[] }> {
-  const { page, complaints } = await app.visit();
+async function openBench(): Promise<void> {
+  ({ page, complaints } = await app.visit());
   await settled(page);
   await page.getByRole('radio', { name: 'Bench' }).check();
   await page.getByText('Ready to measure').waitFor();
-  return { page, complaints };
 }
 
-const rows = (page: Page) => page.getByRole('table', { name: 'All results' }).locator('tbody tr');
+const rows = () => page.getByRole('table', { name: 'All results' }).locator('tbody tr');
 
 /** Leaves one small shape and little time. */
-async function makeSmall(page: Page): Promise<void> {
+async function makeSmall(): Promise<void> {
   const shapes = page.getByRole('group', { name: 'Shapes, tokens × channels' });
   await shapes.getByLabel('tokens × channels: T').fill('32');
   await shapes.getByLabel('tokens × channels: C').fill('64');
@@ -34,7 +36,7 @@ async function makeSmall(page: Page): Promise<void> {
   await page.getByRole('slider').fill('5');
 }
 
-async function saved(page: Page, name: string): Promise<string> {
+async function saved(name: string): Promise<string> {
   const [download] = await Promise.all([
     page.waitForEvent('download'),
     page.getByRole('button', { name, exact: true }).click(),
@@ -42,19 +44,37 @@ async function saved(page: Page, name: string): Promise<string> {
   return readFile(await download.path(), 'utf8');
 }
 
+describe('files', () => {
+  it.each([
+    ['no JSON', '{'],
+    ['of a newer schema', JSON.stringify({ schema: 'normscope/bench/2' })],
+    ['of something else', JSON.stringify({ hello: 'world' })],
+  ])('that are %s are refused with a reason, and nothing is lost', async (what, text) => {
+    const name = `${what}.json`;
+    await page
+      .getByLabel('Reports to open')
+
+      .setInputFiles([{ name, mimeType: 'application/json', buffer: Buffer.from(text) }]);
+    await page
+      .getByRole('alert')
+      .getByText(new RegExp(`Cannot open "?${what}\\.json`))
+      .waitFor();
+    await page.getByText('Ready to measure').waitFor();
+  });
+});
+
 describe('norms alone', () => {
   it('are measured, answered in words, saved, opened beside, and put away', async () => {
-    const { page, complaints } = await openBench();
-    await makeSmall(page);
+    await makeSmall();
     await page.getByRole('button', { name: 'Measure', exact: true }).click();
     await page.getByText(/^Measured after/).waitFor({ timeout: 120_000 });
     // Eight members and the copy, by two clocks.
-    expect(await rows(page).count()).toBe(18);
+    expect(await rows().count()).toBe(18);
     expect(await page.locator('.race').count()).toBe(1);
     expect(await page.locator('.race').first().locator('circle').count()).toBe(9);
     await page.getByText('Software adapter: times say nothing of any GPU.').waitFor();
     expect(await page.locator('.answers section').count()).toBe(4);
-    expect(await rows(page).getByText('failed').count()).toBe(0);
+    expect(await rows().getByText('failed').count()).toBe(0);
 
     await page.getByRole('button', { name: 'time', exact: true }).click();
     const header = page.getByRole('columnheader', { name: 'time' });
@@ -62,12 +82,12 @@ describe('norms alone', () => {
     await page.getByRole('button', { name: /^time/ }).click();
     expect(await header.getAttribute('aria-sort')).toBe('descending');
 
-    const json = await saved(page, 'JSON');
+    const json = await saved('JSON');
     const report = JSON.parse(json) as { schema: string; results: { samplesUs: number[] }[] };
     expect(report.schema).toBe('normscope/bench/1');
     expect(report.results.every(({ samplesUs }) => samplesUs.length >= 5)).toBe(true);
-    expect((await saved(page, 'CSV')).split('\n').length).toBeGreaterThan(18);
-    expect(await saved(page, 'Markdown')).toContain('|');
+    expect((await saved('CSV')).split('\n').length).toBeGreaterThan(18);
+    expect(await saved('Markdown')).toContain('|');
 
     const other = {
       ...report,
@@ -79,9 +99,9 @@ describe('norms alone', () => {
         { name: 'other.json', mimeType: 'application/json', buffer: Buffer.from(JSON.stringify(other)) },
       ]);
     await page.getByText('other.json').first().waitFor();
-    expect(await rows(page).count()).toBe(36);
+    expect(await rows().count()).toBe(36);
     await page.getByRole('button', { name: 'Put away other.json' }).click();
-    expect(await rows(page).count()).toBe(18);
+    expect(await rows().count()).toBe(18);
 
     const { violations } = await new AxeBuilder({ page }).analyze();
     expect(
@@ -93,7 +113,7 @@ describe('norms alone', () => {
   });
 
   it('stop in the middle and keep what there is', async () => {
-    const { page } = await openBench();
+    await openBench();
     await page.getByRole('slider').fill('120');
     await page.getByRole('button', { name: 'Measure', exact: true }).click();
     await page.getByRole('region', { name: 'Prediction' }).waitFor({ timeout: 60_000 });
@@ -105,22 +125,5 @@ describe('norms alone', () => {
     await page.getByRole('button', { name: /^Stop/ }).click();
     await page.getByText(/^Stopped after/).waitFor({ timeout: 30_000 });
     await page.getByText(/^Stopped before its end/).waitFor();
-  });
-});
-
-describe('files', () => {
-  it.each([
-    ['no JSON', '{'],
-    ['of a newer schema', JSON.stringify({ schema: 'normscope/bench/2' })],
-    ['of something else', JSON.stringify({ hello: 'world' })],
-  ])('that are %s are refused with a reason, and nothing is lost', async (_, text) => {
-    const { page } = await openBench();
-    await page
-      .getByLabel('Reports to open')
-      .setInputFiles([{ name: 'bad.json', mimeType: 'application/json', buffer: Buffer.from(text) }]);
-    const alert = page.getByRole('alert');
-    await alert.waitFor();
-    expect(await alert.textContent()).toMatch(/Cannot open "?bad\.json/);
-    await page.getByText('Ready to measure').waitFor();
   });
 });

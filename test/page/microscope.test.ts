@@ -2,82 +2,40 @@
 // can be read and reached by everybody.
 import { AxeBuilder } from '@axe-core/playwright';
 import type { Page } from 'playwright';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { GALLERY_IDS, NORMS } from '../../src/norm/registry.ts';
-import { after, openApp, settled } from './app.ts';
+import { after, home, openApp, settled, shown } from './app.ts';
 import type { App } from './app.ts';
 
 let app: App;
+let page: Page;
+let complaints: string[];
 beforeAll(async () => {
   app = await openApp();
+  ({ page, complaints } = await app.visit());
+  await settled(page);
 });
 afterAll(() => app.close());
+beforeEach(() => home(page));
 
-const radio = (page: Page, name: string) => page.getByRole('radio', { name, exact: true });
-const hero = (page: Page) => page.getByRole('region', { name: 'Saturation' });
-const share = async (page: Page): Promise<number> =>
-  Number.parseFloat((await hero(page).locator('.shares b').nth(1).textContent()) ?? '');
+const radio = (name: string) => page.getByRole('radio', { name, exact: true });
+const hero = () => page.getByRole('region', { name: 'Saturation' });
+const share = async (): Promise<number> =>
+  Number.parseFloat((await hero().locator('.shares b').nth(1).textContent()) ?? '');
 
-async function serious(page: Page): Promise<string[]> {
+async function serious(): Promise<string[]> {
   const { violations } = await new AxeBuilder({ page }).analyze();
   return violations
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')
     .map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
 }
 
-describe('the curve', () => {
-  it('is fitted, names the token under the pointer with its σ, and shows the arithmetic of a value', async () => {
-    const { page, complaints } = await app.visit();
-    await settled(page);
-    const fits = page.getByRole('group', { name: 'Best-fitting functions' });
-    const r2 = async (name: string): Promise<number> =>
-      Number(await fits.getByRole('button', { name }).locator('span').nth(1).textContent());
-    // The layer's S: a bend describes it better than a line.
-    expect(await r2('tanh')).toBeGreaterThan(await r2('a line'));
-    expect(await r2('tanh')).toBeGreaterThan(0.9);
-    expect(await page.locator('path.fit').count()).toBe(3);
-    await fits.getByRole('button', { name: /more functions/ }).click();
-    expect(await fits.getByRole('button').count()).toBe(4 + GALLERY_IDS.length + 1);
-
-    await radio(page, 'token').check();
-    await page.locator('.token').nth(8).hover();
-    const note = page.locator('.plot-note');
-    const sigma = await page.locator('.token').nth(8).locator('small').textContent();
-    expect(await note.textContent()).toMatch(/·pot: σ = 2\.\d+, its line has slope 1\/σ = 0\.\d+/);
-    expect(Number(/σ = ([\d.]+)/.exec((await note.textContent()) ?? '')?.[1])).toBeCloseTo(Number(sigma), 1);
-    expect(await page.locator('.token-line.on').count()).toBe(1);
-
-    const plot = page.locator('.plot');
-    const box = await plot.boundingBox();
-    if (!box) throw new Error('no plot');
-    await page.mouse.click(box.x + 52 + (box.width - 64) / 2, box.y + 10 + (box.height - 46) / 2);
-    await hero(page).locator('.arithmetic .katex').waitFor();
-    const tex = (await hero(page).locator('.arithmetic annotation').textContent()) ?? '';
-    expect(tex).toMatch(/^x = .*\\sigma_t = .*\\gamma = .*\\to.*y = /);
-    const value = (name: string): number =>
-      Number(new RegExp(`${name.replace(/\\/g, '\\\\')} = (-?[\\d.e-]+)`).exec(tex)?.[1]);
-    const y = (value('\\gamma') * (value('x') - value('\\mu_t'))) / value('\\sigma_t') + value('\\beta');
-    expect(value('y')).toBeCloseTo(y, 1);
-    await page.getByLabel('The WGSL of this norm').click();
-    expect(await page.locator('.wgsl pre').textContent()).toContain('// layernorm:');
-    await page.keyboard.press('Escape');
-
-    await radio(page, 'channel').check();
-    expect(
-      await page.getByRole('group', { name: 'Channels that hold the extremes' }).getByRole('button').count(),
-    ).toBe(5);
-    expect(await serious(page)).toEqual([]);
-    expect(complaints).toEqual([]);
-  });
-});
-
+// First, on a page whose figure is as it came: how it is coloured is kept from test to test, and costs time.
 describe('α of one site', () => {
   it('turns the figures within 50 ms without a forward, and the model when applied', async () => {
-    const { page } = await app.visit();
-    await settled(page);
     await page.getByRole('textbox', { name: 'Prompt' }).fill('the' + ' king'.repeat(40));
-    await after(page, () => radio(page, 'DyT').check());
-    const before = await share(page);
+    await after(page, () => radio('DyT').check());
+    const before = await share();
     const slider = page.getByRole('slider', { name: 'α of this site' });
     // From the hand to the figures in the document, layout included, by the browser's own clock.
     const followedMs = await slider.evaluate(async (element) => {
@@ -98,25 +56,67 @@ describe('α of one site', () => {
     });
     console.info(`α followed in ${followedMs.map((ms) => ms.toFixed(1)).join(', ')} ms, 41 tokens`);
     expect(followedMs[6]).toBeLessThan(50);
-    const drafted = await share(page);
+    const drafted = await share();
     expect(drafted).toBeLessThan(before);
     expect(await page.getByRole('status').textContent()).not.toMatch(/Running/);
 
-    await after(page, () => page.getByRole('button', { name: 'apply' }).click());
+    await after(page, () => page.getByRole('button', { name: 'apply' }).click(), shown);
     expect(await page.getByRole('button', { name: 'apply' }).count()).toBe(0);
     // Run on the GPU, counted by its probes: what the figures said.
-    expect(await share(page)).toBeCloseTo(drafted, 0);
+    expect(await share()).toBeCloseTo(drafted, 0);
     await page.locator('.norm-bar .badge').getByText('α by site').waitFor();
-    await after(page, () => page.getByRole('button', { name: 'reset sites' }).click());
-    expect(await share(page)).toBeCloseTo(before, 0);
+    await after(page, () => page.getByRole('button', { name: 'reset sites' }).click(), shown);
+    expect(await share()).toBeCloseTo(before, 0);
+  });
+});
+
+describe('the curve', () => {
+  it('is fitted, names the token under the pointer with its σ, and shows the arithmetic of a value', async () => {
+    const fits = page.getByRole('group', { name: 'Best-fitting functions' });
+    const r2 = async (name: string): Promise<number> =>
+      Number(await fits.getByRole('button', { name }).locator('span').nth(1).textContent());
+    // The layer's S: a bend describes it better than a line.
+    expect(await r2('tanh')).toBeGreaterThan(await r2('a line'));
+    expect(await r2('tanh')).toBeGreaterThan(0.9);
+    expect(await page.locator('path.fit').count()).toBe(3);
+    await fits.getByRole('button', { name: /more functions/ }).click();
+    expect(await fits.getByRole('button').count()).toBe(4 + GALLERY_IDS.length + 1);
+
+    await radio('token').check();
+    await page.locator('.token').nth(8).hover();
+    const note = page.locator('.plot-note');
+    const sigma = await page.locator('.token').nth(8).locator('small').textContent();
+    expect(await note.textContent()).toMatch(/·pot: σ = 2\.\d+, its line has slope 1\/σ = 0\.\d+/);
+    expect(Number(/σ = ([\d.]+)/.exec((await note.textContent()) ?? '')?.[1])).toBeCloseTo(Number(sigma), 1);
+    expect(await page.locator('.token-line.on').count()).toBe(1);
+
+    const plot = page.locator('.plot');
+    const box = await plot.boundingBox();
+    if (!box) throw new Error('no plot');
+    await page.mouse.click(box.x + 52 + (box.width - 64) / 2, box.y + 10 + (box.height - 46) / 2);
+    await hero().locator('.arithmetic .katex').waitFor();
+    const tex = (await hero().locator('.arithmetic annotation').textContent()) ?? '';
+    expect(tex).toMatch(/^x = .*\\sigma_t = .*\\gamma = .*\\to.*y = /);
+    const value = (name: string): number =>
+      Number(new RegExp(`${name.replace(/\\/g, '\\\\')} = (-?[\\d.e-]+)`).exec(tex)?.[1]);
+    const y = (value('\\gamma') * (value('x') - value('\\mu_t'))) / value('\\sigma_t') + value('\\beta');
+    expect(value('y')).toBeCloseTo(y, 1);
+    await page.getByLabel('The WGSL of this norm').click();
+    expect(await page.locator('.wgsl pre').textContent()).toContain('// layernorm:');
+    await page.keyboard.press('Escape');
+
+    await radio('channel').check();
+    expect(
+      await page.getByRole('group', { name: 'Channels that hold the extremes' }).getByRole('button').count(),
+    ).toBe(5);
+    expect(await serious()).toEqual([]);
+    expect(complaints).toEqual([]);
   });
 });
 
 describe('the other figures', () => {
   it('map, depth and α against 1/σ say in words and tables what they draw', async () => {
-    const { page, complaints } = await app.visit();
-    await settled(page);
-    await radio(page, 'Map').check();
+    await radio('Map').check();
     const worst = page.getByRole('table', { name: 'Channels that reach furthest' });
     const most = Number(await worst.locator('tbody td').first().textContent());
     await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
@@ -138,18 +138,18 @@ describe('the other figures', () => {
     const from = await channel();
     await page.keyboard.press(from > 0 ? 'ArrowLeft' : 'ArrowRight');
     expect(await channel()).toBe(from > 0 ? from - 1 : 1);
-    expect(await serious(page)).toEqual([]);
+    expect(await serious()).toEqual([]);
 
-    await radio(page, 'Depth').check();
+    await radio('Depth').check();
     expect(await page.locator('.depth-chart').count()).toBe(5);
     await page
       .locator('.limit')
       .getByText(/at most ln \d+ = [\d.]+/)
       .waitFor();
-    await hero(page).getByRole('button', { name: 'table' }).click();
-    const rows = hero(page).locator('tbody tr');
+    await hero().getByRole('button', { name: 'table' }).click();
+    const rows = hero().locator('tbody tr');
     expect(await rows.count()).toBe(13);
-    const headers = hero(page).locator('thead th');
+    const headers = hero().locator('thead th');
     await headers.filter({ hasText: 'answer’s rank' }).waitFor();
     const titles = await headers.allTextContents();
     const entropies = rows.locator(`:nth-child(${1 + titles.findIndex((t) => t.includes('entropy'))})`);
@@ -158,23 +158,21 @@ describe('the other figures', () => {
     );
     // The last site's lens is the answer itself.
     expect(await rows.last().locator('td').last().textContent()).toBe('1');
-    expect(await serious(page)).toEqual([]);
+    expect(await serious()).toEqual([]);
 
-    await radio(page, 'α and 1/σ').check();
-    await hero(page).getByText('No site here has an α').waitFor();
-    await after(page, () => page.getByRole('button', { name: 'Show DyT' }).click());
+    await radio('α and 1/σ').check();
+    await hero().getByText('No site here has an α').waitFor();
+    await after(page, () => page.getByRole('button', { name: 'Show DyT' }).click(), shown);
     expect(await page.locator('.alpha-point').count()).toBe(13);
-    expect(await hero(page).textContent()).toMatch(/correlation of log α with log 1\/σ is −?[\d.]+/);
-    expect(await serious(page)).toEqual([]);
+    expect(await hero().textContent()).toMatch(/correlation of log α with log 1\/σ is −?[\d.]+/);
+    expect(await serious()).toEqual([]);
     expect(complaints).toEqual([]);
   });
 
   it('a member of the gallery is put on the weights as a raw swap', async () => {
-    const { page, complaints } = await app.visit();
-    await settled(page);
     const [id] = GALLERY_IDS;
     if (!id) throw new Error('the gallery is empty');
-    await after(page, () => page.getByLabel('More norms').selectOption(id));
+    await after(page, () => page.getByLabel('More norms').selectOption(id), shown);
     await page.getByRole('heading', { name: `${NORMS[id].name} at work` }).waitFor();
     expect(await page.locator('.norm-bar .badge').textContent()).toBe('raw swap');
     expect(complaints).toEqual([]);

@@ -1,30 +1,33 @@
 // Ways into the built page: a link, the keyboard, the tour.
 import { readFile } from 'node:fs/promises';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Page } from 'playwright';
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { FIRST_NORM, NORM_IDS, normSpec, STORY_NORM } from '../../src/norm/registry.ts';
 import { SECTIONS } from '../../src/store/store.ts';
-import { after, openApp, settled } from './app.ts';
+import { after, home, openApp, settled, shown } from './app.ts';
 import type { App } from './app.ts';
 
 let app: App;
+let page: Page;
+let complaints: string[];
 beforeAll(async () => {
   app = await openApp();
+  ({ page, complaints } = await app.visit());
+  await settled(page);
 });
 afterAll(() => app.close());
+beforeEach(() => home(page));
 
 it('holds the experiment, follows it, and opens as it was', async () => {
-  const { page, complaints } = await app.visit();
-  await settled(page);
-  expect(new URL(page.url()).hash).toBe('');
-  await after(page, () => page.getByRole('radio', { name: 'DyT', exact: true }).check());
+  await expect.poll(() => new URL(page.url()).hash).toBe('');
+  await after(page, () => page.getByRole('radio', { name: 'DyT', exact: true }).check(), shown);
   await page.getByRole('textbox', { name: 'Prompt' }).fill('<b>Potatoes</b> & more');
-  await after(page, () => page.getByRole('button', { name: 'Run', exact: true }).click());
+  await after(page, () => page.getByRole('button', { name: 'Run', exact: true }).click(), shown);
   await expect.poll(() => page.url()).toMatch(/#v=1&norm=dyt&prompt=%3Cb%3EPotatoes.*&sha256=[0-9a-f]{12}$/);
   const next = await page.getByRole('region', { name: 'Next token' }).textContent();
 
-  const second = await app.visit({ before: (other) => other.goto(page.url()) });
-  await second.page.goto(page.url());
-  await settled(second.page);
+  const second = await app.visit({ hash: new URL(page.url()).hash });
+  await shown(second.page);
   expect(await second.page.getByRole('textbox', { name: 'Prompt' }).inputValue()).toBe(
     '<b>Potatoes</b> & more',
   );
@@ -34,26 +37,23 @@ it('holds the experiment, follows it, and opens as it was', async () => {
 });
 
 it('takes parts of the page away, and says what it could not use', async () => {
-  const { page } = await app.visit();
-  await settled(page);
-  await page.goto(`${app.url}#v=1&hide=header,norms&alpha=none&sha256=000000000000`);
-  await page.reload();
-  await page.getByRole('alert').getByText('Cannot use all of this link: alpha').waitFor();
-  expect(await page.getByRole('heading', { level: 1 }).count()).toBe(0);
-  expect(await page.getByRole('radiogroup', { name: 'Normalization' }).count()).toBe(0);
-  await page.getByRole('region', { name: 'Saturation' }).waitFor();
+  const { page: part } = await app.visit({
+    hash: '#v=1&hide=header,norms&alpha=none&sha256=000000000000',
+  });
+  await part.getByRole('alert').getByText('Cannot use all of this link: alpha').waitFor();
+  expect(await part.getByRole('heading', { level: 1 }).count()).toBe(0);
+  expect(await part.getByRole('radiogroup', { name: 'Normalization' }).count()).toBe(0);
+  await part.getByRole('region', { name: 'Saturation' }).waitFor();
 });
 
 it('answers to the keyboard, and shows it on a sheet', async () => {
-  const { page, complaints } = await app.visit();
-  await settled(page);
   await page.keyboard.press('?');
   const sheet = page.getByRole('dialog', { name: 'Keyboard' });
   await sheet.getByText('twin or raw swap').waitFor();
   await page.keyboard.press('Escape');
   await expect.poll(() => sheet.isVisible()).toBe(false);
   const chosen = NORM_IDS.findIndex((id) => id === STORY_NORM);
-  await after(page, () => page.keyboard.press(String(chosen + 1)));
+  await after(page, () => page.keyboard.press(String(chosen + 1)), shown);
   expect(await page.getByRole('radio', { name: normSpec(STORY_NORM).label, exact: true }).isChecked()).toBe(
     true,
   );
@@ -69,8 +69,6 @@ it('answers to the keyboard, and shows it on a sheet', async () => {
 });
 
 it('tells the story of DyT in seven steps with numbers of this run, and asks once', async () => {
-  const { page, complaints } = await app.visit();
-  await settled(page);
   await page.getByRole('button', { name: 'Tour' }).click();
   const card = page.locator('.driver-popover');
   for (let step = 1; step <= 7; step++) {
@@ -94,9 +92,11 @@ it('tells the story of DyT in seven steps with numbers of this run, and asks onc
 });
 
 it('shows a run out of a file as it was, beside a fresh one of the same', async () => {
-  const { page, complaints } = await app.visit();
-  await settled(page);
-  await after(page, () => page.getByRole('radio', { name: normSpec(STORY_NORM).label, exact: true }).check());
+  await after(
+    page,
+    () => page.getByRole('radio', { name: normSpec(STORY_NORM).label, exact: true }).check(),
+    shown,
+  );
   const [download] = await Promise.all([
     page.waitForEvent('download'),
     page.getByRole('button', { name: 'Export JSON' }).click(),
@@ -106,20 +106,19 @@ it('shows a run out of a file as it was, beside a fresh one of the same', async 
   const [likeliest] = receipt.result.next;
   if (likeliest) likeliest.probability = 0.123; // so that it can be told from the fresh run
 
-  const second = await app.visit();
-  await settled(second.page);
-  const dropped = await second.page.evaluateHandle((json) => {
+  await home(page);
+  const dropped = await page.evaluateHandle((json) => {
     const data = new DataTransfer();
     data.items.add(new File([json], 'run.json', { type: 'application/json' }));
     return data;
   }, JSON.stringify(receipt));
-  await after(second.page, () => second.page.dispatchEvent('body', 'drop', { dataTransfer: dropped }));
-  const compare = second.page.getByRole('region', { name: 'Comparison' });
+  await after(page, () => page.dispatchEvent('body', 'drop', { dataTransfer: dropped }), shown);
+  const compare = page.getByRole('region', { name: 'Comparison' });
   await compare.getByText(/^recorded on google swiftshader$/).waitFor();
   await compare.getByText('12 %').waitFor();
-  expect(
-    await second.page.getByRole('radio', { name: normSpec(STORY_NORM).label, exact: true }).isChecked(),
-  ).toBe(true);
+  expect(await page.getByRole('radio', { name: normSpec(STORY_NORM).label, exact: true }).isChecked()).toBe(
+    true,
+  );
   await compare.getByText('Change anything: the new run is B.').waitFor(); // nothing differs in what was asked for
   expect(complaints).toEqual([]);
 });
