@@ -31,6 +31,7 @@ function seriesOf(run: Run, token: number | null): DepthSeries[] {
   const short = (value: number): string => number(value, 2);
   return [
     {
+      id: 'over2',
       title: 'beyond 2',
       about: 'Share of values with |u| > 2; the band is from the least to the most of any token',
       ...of('over2'),
@@ -38,6 +39,7 @@ function seriesOf(run: Run, token: number | null): DepthSeries[] {
       most: 1,
     },
     {
+      id: 'slope',
       title: 'mean slope f′(u)',
       about: 'What is left of the derivative, on average: 1 is the straight middle, 0 is flat',
       ...of('slope'),
@@ -45,12 +47,14 @@ function seriesOf(run: Run, token: number | null): DepthSeries[] {
       most: 1,
     },
     {
+      id: 'sigma',
       title: 'σ of the input',
       about: 'Standard deviation of a token’s channels as they come to the norm',
       ...of('std'),
       show: short,
     },
     {
+      id: 'stream',
       title: 'residual stream ‖x‖',
       about: 'Length of the vector that comes to the norm: in this model, the residual stream',
       ...of('rms', (site) => Math.sqrt(channelsOf(site))),
