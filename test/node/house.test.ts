@@ -145,7 +145,7 @@ describe('a norm id is spelled in the registry only', () => {
     'model/families/vit.ts': 'layernorm',
   };
   /** Values of SVG attributes and CSS properties. */
-  const STYLE_NONE = /\b(fill|stroke|display|outline|pointerEvents)(=|: )(['"])none\3/g;
+  const STYLE_NONE = /\b(fill|stroke|display|outline|pointerEvents|preserveAspectRatio)(=|: )(['"])none\3/g;
 
   const spelled = (code: string, ids: readonly string[]): string[] =>
     ids.filter((id) => new RegExp(`(['"\`])${id}\\1`).test(code.replace(STYLE_NONE, '')));
