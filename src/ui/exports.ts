@@ -122,7 +122,7 @@ export const benchSubject = (report: BenchReport): Subject => ({
 
 /** `normscope-curve-fairy-tale-gpt-layernorm`, of letters that every disk takes. */
 export const figureName = (name: string, { file }: Subject): string =>
-  `normscope-${name}-${file}`.replace(/[^\w.-]+/g, '-');
+  `normscope-${name}-${file}`.replace(/[^\w.]+/g, '-');
 
 /** Saves the shown run; does nothing while there is none. */
 export function exportRun(state: State, format: ExportFormat): void {

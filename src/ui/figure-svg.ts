@@ -7,17 +7,13 @@ const PAD = 16;
 const TITLE = { size: 15, height: 28 } as const;
 const CAPTION = { size: 11, height: 15 } as const;
 
-/** Headings, which the title stands for, tables, controls, and what only screen readers are told. */
+/** Headings, which the title stands for, tables, controls, and what is told of the mark. */
 const NOT_DRAWN =
-  'h2, h3, figcaption, table, details, select, input, textarea, button.quiet, label:has(> input), [role="radiogroup"], .unseen';
+  'h2, h3, figcaption, table, details, select, input, textarea, button.quiet, label:has(> input), [role="radiogroup"], [aria-live]';
 
 /** Properties that SVG inherits, and the others, with what they are when nobody says. */
 const INHERITED = [
-  'fill',
-  'fill-opacity',
-  'stroke',
   'stroke-width',
-  'stroke-opacity',
   'stroke-dasharray',
   'stroke-linecap',
   'stroke-linejoin',
@@ -47,16 +43,21 @@ export function plainColor(computed: string): { readonly color: string; readonly
   const mixed = /^color\(srgb ([\d.e+-]+) ([\d.e+-]+) ([\d.e+-]+)(?: \/ ([\d.e+-]+))?\)$/.exec(computed);
   const [red = 0, green = 0, blue = 0] = mixed?.slice(1, 4).map((part) => 255 * Number(part)) ?? [];
   const found = mixed ? rgb(red, green, blue, Number(mixed[4] ?? 1)) : rgb(computed);
+  if (found.opacity === 0) return { color: '#000000', opacity: 0 };
   if (Number.isNaN(found.r)) return null;
   return { color: found.copy({ opacity: 1 }).formatHex(), opacity: Math.round(1000 * found.opacity) / 1000 };
 }
 
 /** Colour and opacity as attributes of `what`. */
-function paint(what: 'fill' | 'stroke', computed: string): Attributes {
+function paint(what: 'fill' | 'stroke', computed: string, more = 1): Attributes {
   const plain = plainColor(computed);
   if (!plain) return { [what]: computed };
-  return { [what]: plain.color, ...(plain.opacity < 1 ? { [`${what}-opacity`]: plain.opacity } : {}) };
+  const opacity = plain.opacity * more;
+  return { [what]: plain.color, ...(opacity < 1 ? { [`${what}-opacity`]: opacity } : {}) };
 }
+
+/** Elements that are not painted themselves. */
+const GROUPS = new Set(['svg', 'g', 'clipPath', 'defs', 'title']);
 
 /** Writes the computed style of `original` onto `copy`, as far as it is not its parent's. */
 function inline(original: Element, copy: Element, isRoot: boolean): void {
@@ -67,12 +68,16 @@ function inline(original: Element, copy: Element, isRoot: boolean): void {
   const write = (attributes: Attributes): void => {
     for (const [name, value] of Object.entries(attributes)) copy.setAttribute(name, String(value));
   };
+  for (const what of ['fill', 'stroke'] as const) {
+    copy.removeAttribute(what);
+    copy.removeAttribute(`${what}-opacity`);
+    const more = Number(style.getPropertyValue(`${what}-opacity`));
+    if (!GROUPS.has(original.tagName)) write(paint(what, style.getPropertyValue(what), more));
+  }
   for (const name of INHERITED) {
     const value = style.getPropertyValue(name);
     if (value === parent?.getPropertyValue(name)) copy.removeAttribute(name);
-    else if (name === 'fill' || name === 'stroke') write(paint(name, value));
-    // Kept where the colour's own opacity was written.
-    else if (!name.endsWith('-opacity') || value !== '1') write({ [name]: value });
+    else write({ [name]: value });
   }
   for (const [name, initial] of Object.entries(NOT_INHERITED)) {
     const value = style.getPropertyValue(name);
@@ -144,7 +149,7 @@ class Drawing {
     if (element.matches(NOT_DRAWN)) return;
     const style = getComputedStyle(element);
     const opacity = Number(style.opacity);
-    if (style.display === 'none' || style.visibility === 'hidden' || opacity === 0) return;
+    if (element.getClientRects().length === 0 || style.visibility === 'hidden' || opacity === 0) return;
     const box = element.getBoundingClientRect();
     let place = into;
     if (opacity < 1) {
@@ -178,7 +183,10 @@ class Drawing {
     const image = make('image', { x, y, width, height, href, preserveAspectRatio: 'none' });
     // Older readers know the other spelling only.
     image.setAttributeNS('http://www.w3.org/1999/xlink', 'xlink:href', href);
-    if (style.imageRendering !== 'auto') image.setAttribute('image-rendering', 'optimizeSpeed');
+    if (style.imageRendering !== 'auto') {
+      image.setAttribute('image-rendering', 'optimizeSpeed');
+      image.setAttribute('style', 'image-rendering: pixelated');
+    }
     into.append(image);
     this.reach(box);
   }
@@ -204,7 +212,7 @@ class Drawing {
       this.reach(box);
     }
     const line = Number.parseFloat(style.borderTopWidth);
-    const hasBox = line > 0 && style.borderTopStyle !== 'none' && style.borderLeftStyle !== 'none';
+    const hasBox = line > 0 && Number.parseFloat(style.borderLeftWidth) > 0;
     if (hasBox && plainColor(style.borderTopColor)?.opacity)
       into.append(
         make('rect', {
@@ -218,8 +226,8 @@ class Drawing {
 
   private text(node: Text, style: CSSStyleDeclaration, into: SVGElement): void {
     const { fontStyle, fontWeight, fontSize, fontFamily, textAlign } = style;
-    const isRight = textAlign === 'right' || textAlign === 'end';
     for (const { text, box } of linesOf(node)) {
+      const isRight = ['right', 'end'].includes(textAlign) && text === text.trimEnd();
       if (box.width === 0) continue;
       this.reach(box);
       const metrics = measure(text, `${fontStyle} ${fontWeight} ${fontSize} ${fontFamily}`);

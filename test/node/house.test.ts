@@ -191,6 +191,34 @@ describe('a norm id is spelled in the registry only', () => {
   });
 });
 
+describe('what is shown can be taken along', () => {
+  const UI = CODE.filter(({ file }) => file.startsWith('ui/'));
+  const importersOf = (file: string) =>
+    UI.filter((one) =>
+      one.imports.some((name) => name.startsWith('.') && posix.join(posix.dirname(one.file), name) === file),
+    );
+  /** The file has the menu that saves a figure, or everybody who draws it has. */
+  function isKept(file: string): boolean {
+    if (/\buseFigure\b.*\(/.test(SOURCES[file] ?? '')) return true;
+    const users = importersOf(file).filter((one) => one.file !== file);
+    return users.length > 0 && users.every((one) => isKept(one.file));
+  }
+
+  test('every figure can be saved', () => {
+    const drawn = UI.filter(
+      ({ file, code }) => /<(svg|canvas)\b/.test(code) || /^ui\/charts\/[A-Z]/.test(file),
+    );
+    expect(drawn.length).toBeGreaterThan(6);
+    expect(drawn.map(({ file }) => file).filter((file) => !isKept(file))).toEqual([]);
+    expect(isKept('ui/controls/Badge.tsx')).toBe(false);
+  });
+
+  test('every table can be copied', () => {
+    const makers = UI.filter(({ code }) => /<table\b/.test(code)).map(({ file }) => file);
+    expect(makers).toEqual(['ui/controls/DataTable.tsx']);
+  });
+});
+
 describe('shaders', () => {
   const SHADERS = filesUnder('shaders').map((path) => {
     const source = readText(`shaders/${path}`);

@@ -1,5 +1,6 @@
 // The microscope on the built page: what its figures say of the first prompt, how fast α is followed, and that it
 // can be read and reached by everybody.
+import { readFile } from 'node:fs/promises';
 import { AxeBuilder } from '@axe-core/playwright';
 import type { Page } from 'playwright';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -104,6 +105,45 @@ describe('the curve', () => {
     await page.getByLabel('The WGSL of this norm').click();
     expect(await page.locator('.wgsl pre').textContent()).toContain('// layernorm:');
     await page.keyboard.press('Escape');
+
+    // The figure as a file: plain SVG with what is on the canvas, and twice as many pixels as PNG.
+    await page.getByLabel(/^Save: Layer normalization: input and output/).click();
+    const saved = async (format: string): Promise<Buffer> => {
+      const [download] = await Promise.all([
+        page.waitForEvent('download'),
+        page.locator('.keep [open]').getByRole('button', { name: format }).click(),
+      ]);
+      expect(download.suggestedFilename()).toBe(
+        `normscope-curve-fairy-tale-gpt-layernorm.${format.toLowerCase()}`,
+      );
+      return readFile(await download.path());
+    };
+    const svg = (await saved('SVG')).toString('utf8');
+    expect(svg).not.toMatch(/var\(|color-mix|color\(|class=|foreignObject|<script|\bon\w+=/);
+    expect(svg).toContain('href="data:image/png;base64,');
+    const size = await page.evaluate((text) => {
+      const { documentElement: root } = new DOMParser().parseFromString(text, 'image/svg+xml');
+      const words = (name: string) => root.querySelector(name)?.textContent;
+      return {
+        name: root.tagName,
+        title: words('title'),
+        caption: words('desc'),
+        texts: root.querySelectorAll('text').length,
+        width: Number(root.getAttribute('width')),
+        height: Number(root.getAttribute('height')),
+      };
+    }, svg);
+    expect(size).toMatchObject({
+      name: 'svg',
+      title: 'Layer normalization: input and output, layer 5, before the MLP',
+      caption: expect.stringMatching(
+        /^LayerNorm, native · weights fairy-tale-gpt\/layernorm · “Omeed likes .*” · .*\(software adapter\)/,
+      ) as string,
+    });
+    expect(size.texts).toBeGreaterThan(10);
+    await page.getByLabel(/^Save: Layer normalization: input and output/).click();
+    const png = await saved('PNG');
+    expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual([2 * size.width, 2 * size.height]);
 
     await radio('channel').check();
     expect(

@@ -4,6 +4,7 @@ import { useFigure } from '../controls/Figure.tsx';
 import { useSize } from '../hooks.ts';
 
 export type DepthSeries = {
+  readonly id: string;
   readonly title: string;
   readonly about: string;
   /** One a site, first layer first. */
@@ -30,10 +31,10 @@ const MARGIN = { top: 6, right: 8, bottom: 16, left: 46 } as const;
 const WIDE = 50;
 
 export function DepthChart(props: Props) {
-  const { title, about, mean, low, high, token, show, most, limit } = props;
+  const { id, title, about, mean, low, high, token, show, most, limit } = props;
   const { names, colors, shown, onHover, onPick } = props;
   const [figure, menu] = useFigure<HTMLElement>({
-    name: `depth-${title}`,
+    name: `depth-${id}`,
     title: `${title}, from the first layer to the last`,
   });
   const [frame, { width, height }] = useSize<HTMLDivElement>();

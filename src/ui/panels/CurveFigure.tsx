@@ -66,7 +66,10 @@ export function CurveFigure({ run, report, look }: Props) {
         }}
       />
       <div className="curve-legend">
-        <Colourings isKept={look !== null} />
+        <div className="curve-tools">
+          <Colourings isKept={look !== null} />
+          {menu}
+        </div>
         {colouring === 'token' && <SpreadLegend report={report} isDark={isDark} />}
         {colouring === 'channel' && (
           <div className="fits" role="group" aria-label="Channels that hold the extremes">
@@ -86,7 +89,6 @@ export function CurveFigure({ run, report, look }: Props) {
         )}
         <Fits fits={fits} shown={shown} />
       </div>
-      {menu}
     </div>
   );
 }

@@ -43,6 +43,7 @@ function entropyOf(
   const whose = attention.isCausal && token === null ? ', of the last token' : '';
   return [
     {
+      id: 'entropy',
       title: 'attention entropy, nats',
       about:
         'How widely a token’s heads spread their attention, on average: 0 is one token alone, ln n is n tokens alike',
@@ -65,6 +66,7 @@ function seriesOf(run: Run, token: number | null): readonly SiteSeries[] {
   };
   return [
     {
+      id: 'over2',
       title: 'beyond 2',
       about: 'Share of values with |u| > 2; the band is from the least to the most of any token',
       ...of('over2'),
@@ -72,6 +74,7 @@ function seriesOf(run: Run, token: number | null): readonly SiteSeries[] {
       most: 1,
     },
     {
+      id: 'slope',
       title: 'slope f′(u)',
       about: 'What is left of the derivative, on average: 1 is the straight middle, 0 is flat',
       ...of('slope'),
@@ -79,12 +82,14 @@ function seriesOf(run: Run, token: number | null): readonly SiteSeries[] {
       most: 1,
     },
     {
+      id: 'sigma',
       title: 'σ of the input',
       about: 'Standard deviation of a token’s channels as they come to the norm',
       ...of('std'),
       show: short,
     },
     {
+      id: 'stream',
       title: 'residual stream ‖x‖',
       about: 'Length of the vector that comes to the norm: in this model, the residual stream',
       ...of('rms', (site) => Math.sqrt(channelsOf(site))),
