@@ -92,12 +92,27 @@ const MODEL = {
   })),
 };
 
+/** onnxruntime's WebGPU engines: they write from memory shared between threads, at which webgpu 0.6.2 falls over. */
+const ONLY_IN_BROWSERS: ReadonlySet<string> = new Set(['native', 'jsep']);
+
+function baselinesFrom<T extends string>(option: string, text: string, all: readonly T[]): T[] {
+  const chosen = some(option, text, all);
+  const wrong = chosen.find((one) => ONLY_IN_BROWSERS.has(one));
+  if (wrong === undefined) return chosen;
+  throw usage(
+    `Cannot use --${option} "${text}": onnxruntime's "${wrong}" writes from memory shared between threads, which Dawn for Node does not take`,
+    'Take wasm, its engine on the processor, or open the page: its bench has them all.',
+  );
+}
+
+const inNode = (all: readonly string[]): string => all.filter((one) => !ONLY_IN_BROWSERS.has(one)).join();
+
 const BASELINES = {
-  norms: word<NormsSpec>(bench.NORM_BASELINES.join(), 'who else runs', (text, option) => ({
-    baselines: some(option, text, bench.NORM_BASELINES),
+  norms: word<NormsSpec>(inNode(bench.NORM_BASELINES), 'who else runs', (text, option) => ({
+    baselines: baselinesFrom(option, text, bench.NORM_BASELINES),
   })),
-  model: word<ModelSpec>(bench.ENGINE_BASELINES.join(), 'who else runs', (text, option) => ({
-    baselines: some(option, text, bench.ENGINE_BASELINES),
+  model: word<ModelSpec>(inNode(bench.ENGINE_BASELINES), 'who else runs', (text, option) => ({
+    baselines: baselinesFrom(option, text, bench.ENGINE_BASELINES),
   })),
 };
 

@@ -253,7 +253,8 @@ async function onnxruntimeLogits(file: string, parts: readonly (readonly number[
 const SMALL = ['--suite', 'norms', '--members', 'layernorm,dyt', '--shapes', '7x33', '--rounds', '2'];
 
 test('measures norms into a file that says which adapter it was', async () => {
-  const bench = await normscope('bench', ...hardware, ...SMALL, '--seconds', '2', '--out', 'bench.json');
+  const words = [...SMALL, '--baselines', 'copy,wasm', '--seconds', '2', '--out', 'bench.json'];
+  const bench = await normscope('bench', ...hardware, ...words);
   expect(bench).toMatchObject({ code: 0, out: '' });
   const report = JSON.parse(readFileSync(at('bench.json'), 'utf8')) as BenchReport;
   expect(report).toMatchObject({
@@ -263,8 +264,14 @@ test('measures norms into a file that says which adapter it was', async () => {
     spec: { members: ['layernorm', 'dyt'], shapes: [{ T: 7, C: 33 }], rounds: { min: 2, max: 2 } },
     environment: { browser: { userAgent: expect.stringContaining('Dawn') } },
   });
-  for (const member of ['layernorm', 'dyt']) {
-    const id = report.contestants.find((one) => one.member === member)?.id;
+  const measured = report.contestants.filter(({ member }) => member !== null);
+  expect(measured.map(({ member, engine }) => `${member} ${engine}`).toSorted()).toEqual([
+    'dyt ours',
+    'dyt wasm',
+    'layernorm ours',
+    'layernorm wasm',
+  ]);
+  for (const { id } of measured) {
     const times = report.results.filter(({ contestant }) => contestant === id);
     expect(times.length).toBeGreaterThan(0);
     for (const { centerUs, error } of times) {

@@ -98,6 +98,7 @@ describe('words', () => {
     ['rounds that run backwards', [...NORMS, '--rounds', '9-2'], /"9-2"/, /5-20/],
     ['no time at all', [...NORMS, '--seconds', '0'], /"0"/, /digits/],
     ['a word of the other suite', [...NORMS, '--prompts', '5'], /--prompts/, /--members/],
+    ['an engine for browsers', [...NORMS, '--baselines', 'copy,native'], /"native" writes.*Dawn/, /wasm/],
     ['a copy beside a model', ['bench', '--suite', 'model', '--baselines', 'copy'], /"copy"/, /native/],
     ['a twin that is none', ['bench', '--suite', 'model', '--weights', 'fairy-tale-gpt/x'], /"x"/, /dyt/],
     ['a plan that is not there', [...RUN, '--plan', at('gone.json')], /gone\.json.*ENOENT/, /here/],

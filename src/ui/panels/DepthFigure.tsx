@@ -37,7 +37,8 @@ function entropyOf(
   const places = sites.filter(({ site }) => site.kind === 'attention' && site.layer !== null);
   const rows = places.map(({ site }) => {
     const entropy = attention.entropy[site.layer ?? 0] ?? new Float32Array();
-    return Array.from({ length: T }, (_, t) => average(entropy.filter((__, i) => i % T === t)));
+    const heads = Array.from({ length: entropy.length / T }, (_, h) => entropy.subarray(h * T, (h + 1) * T));
+    return Array.from({ length: T }, (_, t) => average(heads.map((head) => head[t] ?? Number.NaN)));
   });
   const seen = attention.isCausal && token !== null ? token + 1 : T;
   const whose = attention.isCausal && token === null ? ', of the last token' : '';
