@@ -2,8 +2,9 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { ConvertedFile } from '../fit/convert.ts';
-import { KAPPAS, METHODS, methodsFor, TUNE, fitAll } from '../fit/spec.ts';
+import { KAPPAS, METHODS, methodsFor, RESUMABLE, TUNE, fitAll } from '../fit/spec.ts';
 import type { FitProgress } from '../fit/spec.ts';
+import { windowsOf } from '../fit/windows.ts';
 import { FIRST_MODEL, weightsId } from '../model/catalog.ts';
 import { sitesOf } from '../model/model.ts';
 import { FIRST_NORM, NORM_IDS } from '../norm/registry.ts';
@@ -17,8 +18,6 @@ import { chooseModel, libraryOf } from './models.ts';
 import { checkPlan, readPlan } from './plan.ts';
 
 const EXAMPLE = weightsId(FIRST_MODEL, FIRST_NORM);
-/** Methods that keep sites fitted before. */
-const RESUMABLE = ['sequential', 'fine-tune'] as const;
 const SAY_EVERY_MS = 5000;
 
 /** Tells of every new stage, and every few seconds how far it is. */
@@ -86,7 +85,7 @@ export const fit = defineCommand({
     const tableWindows = asked.table === undefined ? 4 : wholeNumber('table', asked.table);
     const text = asked.calibration === undefined ? undefined : readText(asked.calibration);
     const earlier = asked.from === undefined ? undefined : readPlan(asked.from);
-    if (earlier && !RESUMABLE.some((one) => one === method))
+    if (earlier && !RESUMABLE.includes(method))
       throw usage(
         `Cannot go on with ${method}: it fits no site after another`,
         `--from is for ${RESUMABLE.join(' and ')}.`,
@@ -149,12 +148,3 @@ export const fit = defineCommand({
     });
   },
 });
-
-/** Whole windows of the context's length, the first token of the vocabulary before each text. */
-function windowsOf(tokens: readonly { readonly id: number }[], context: number): number[][] {
-  const ids = [0, ...tokens.map(({ id }) => id)];
-  const length = Math.min(context, ids.length);
-  return Array.from({ length: Math.floor(ids.length / length) }, (_, i) =>
-    ids.slice(length * i, length * (i + 1)),
-  );
-}

@@ -13,7 +13,7 @@ import { affineAt, thetaAt } from './lab.ts';
 import type { Lab, Model } from './lab.ts';
 import { measure } from './measure.ts';
 import type { MeasuredPlan } from './measure.ts';
-import { clip, leastSquares, scalarsAt } from './solve.ts';
+import { clip, leastSquares, moments, scalarsAt } from './solve.ts';
 import type { SiteData, Solution } from './solve.ts';
 import { checkSpec, fitted, originalPlan, withSites } from './plans.ts';
 import type { Windows } from './plans.ts';
@@ -300,6 +300,11 @@ export class Fitting {
     return own ? { weights, loss: own.loss } : null;
   }
 
+  #sigma(site: string): number | null {
+    const found = this.#original?.get(site);
+    return found ? moments(found.x, this.#model.checkpoint.model.dims.C).sigma : null;
+  }
+
   siteFits(table: ReadonlyMap<string, { alone: number; without: number }>): SiteFit[] {
     const { C } = this.#model.checkpoint.model.dims;
     return this.order.map(([site, norm]) => ({
@@ -310,6 +315,7 @@ export class Fitting {
         this.plan.sites[site]?.source === 'fitted'
           ? thetaScalars(thetaAt(this.#model, this.plan, site), C)
           : {},
+      sigma: this.#sigma(site),
       r2: this.r2.get(site) ?? null,
       aloneDelta: table.get(site)?.alone ?? null,
       withoutDelta: table.get(site)?.without ?? null,

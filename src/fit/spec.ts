@@ -28,6 +28,9 @@ export const methodsFor = (id: NormId): Method[] =>
     (method) => (method !== 'clip' || bends(id)) && (method !== 'fine-tune' || !isUnstorable(id)),
   );
 
+/** Methods that fit one site after another, and so go on from sites fitted before. */
+export const RESUMABLE: readonly Method[] = ['sequential', 'fine-tune'];
+
 export type Window = readonly number[];
 
 export type FitSpec = {
@@ -45,6 +48,8 @@ export type FitSpec = {
   readonly calibration?: readonly Window[];
   /** Windows of tokens to measure on, of which all but the last are run; the model's own where it brings some. */
   readonly heldOut?: readonly Window[];
+  /** Of the model's own windows only the first so many; all if not given. */
+  readonly mostWindows?: { readonly calibration: number; readonly heldOut: number };
   /** Held-out windows that the table of sites is measured on, which takes two forwards a site each; 0 for no table. */
   readonly tableWindows: number;
   /** A plan whose fitted sites are taken as they are: goes on where a stopped fit ended. */
@@ -77,6 +82,8 @@ export type SiteFit = {
   readonly method: Method;
   /** α, s or b as fitted. */
   readonly scalars: Readonly<Record<string, number>>;
+  /** Standard deviation of a token's input on the calibration text, in the mean square over tokens; null unless collected. */
+  readonly sigma: number | null;
   /** Of the site's own output on the calibration text, as the method saw it; null where it did not look. */
   readonly r2: number | null;
   /** Held-out loss with this site alone swapped less the original's; with all others swapped less that of all. */

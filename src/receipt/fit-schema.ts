@@ -62,6 +62,7 @@ export const FitReceipt = v.strictObject({
       norm,
       method,
       scalars: v.record(text, number),
+      sigma: maybe,
       r2: maybe,
       aloneDelta: maybe,
       withoutDelta: maybe,
