@@ -1,31 +1,16 @@
 // What a command is to run: the twin as it is, another norm at all its sites, or a plan out of a file.
 import * as v from 'valibot';
 import { splitWeightsId } from '../model/catalog.ts';
-import { PARAM_SOURCES } from '../model/plan.ts';
 import type { Plan } from '../model/plan.ts';
 import { sitesOf } from '../model/model.ts';
 import type { Checkpoint } from '../model/model.ts';
 import { FIT_SCHEMA } from '../fit/spec.ts';
-import { isNormId, normSpec } from '../norm/registry.ts';
+import { normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
-import { FitReceipt } from '../receipt/fit-schema.ts';
+import { FitReceipt, WholePlan } from '../receipt/fit-schema.ts';
 import { RUN_SCHEMA, RunReceipt } from '../receipt/schema.ts';
 import { usage } from './args.ts';
 import { readText } from './files.ts';
-
-const finite = v.pipe(v.number(), v.finite());
-const BarePlan = v.strictObject({
-  weights: v.string(),
-  sites: v.record(
-    v.string(),
-    v.strictObject({
-      norm: v.pipe(v.string(), v.check(isNormId, 'is no known norm')),
-      source: v.picklist(PARAM_SOURCES),
-      alphaScale: finite,
-      values: v.optional(v.record(v.string(), v.array(finite))),
-    }),
-  ),
-});
 
 /** A plan as it was written, and the hash of the weights it was written for, where the file says. */
 export type PlanInFile = { readonly file: string; readonly plan: Plan; readonly sha256: string | null };
@@ -50,7 +35,7 @@ export function readPlan(file: string): PlanInFile {
     throw wrong(file, `${v.getDotPath(issue) ?? 'the whole file'}: ${issue.message}`, HINT);
   };
   const schema = typeof value === 'object' && value !== null && 'schema' in value ? value.schema : undefined;
-  if (schema === undefined) return { file, plan: as(BarePlan) as Plan, sha256: null };
+  if (schema === undefined) return { file, plan: as(WholePlan) as Plan, sha256: null };
   if (schema === FIT_SCHEMA) {
     const { plan, sha256 } = as(FitReceipt);
     return { file, plan: plan as Plan, sha256 };

@@ -33,6 +33,10 @@ export const RESUMABLE: readonly Method[] = ['sequential', 'fine-tune'];
 
 export type Window = readonly number[];
 
+/** Whether the first token of a sequence goes by the scalars (α, s, b) of all others. */
+export const FIRST_TOKENS = ['shared', 'own'] as const;
+export type FirstToken = (typeof FIRST_TOKENS)[number];
+
 export type FitSpec = {
   readonly weights: string;
   /** Sites to swap and what to put there; the others stay as the model has them. */
@@ -43,7 +47,11 @@ export type FitSpec = {
     readonly steps: number;
     readonly learningRate: number;
     readonly seed: number;
+    /** Tokens of a passage that a step runs; the calibration windows' own length if not given. */
+    readonly windowTokens?: number;
   };
+  /** `own`: the scalars of a sequence's first token are fitted apart, for members that bend; `shared` if not given. */
+  readonly firstToken?: FirstToken;
   /** Windows of tokens to fit on; the model's own where it brings some. */
   readonly calibration?: readonly Window[];
   /** Windows of tokens to measure on, of which all but the last are run; the model's own where it brings some. */
@@ -84,6 +92,8 @@ export type SiteFit = {
   readonly scalars: Readonly<Record<string, number>>;
   /** Standard deviation of a token's input on the calibration text, in the mean square over tokens; null unless collected. */
   readonly sigma: number | null;
+  /** Those of the first token, where they are its own. */
+  readonly firstScalars?: Readonly<Record<string, number>>;
   /** Of the site's own output on the calibration text, as the method saw it; null where it did not look. */
   readonly r2: number | null;
   /** Held-out loss with this site alone swapped less the original's; with all others swapped less that of all. */
@@ -98,6 +108,7 @@ export type FitReport = {
   readonly weights: string;
   readonly sha256: string;
   readonly method: Method;
+  readonly firstToken?: FirstToken;
   /** The clip level that was best on the calibration text. */
   readonly kappa: number | null;
   readonly isStopped: boolean;
@@ -117,6 +128,8 @@ export type FitReport = {
     readonly fresh: Measured | null;
     /** Sites that only divide by the σ of the calibration text: γx/σ + β, as work on removing norms has it. */
     readonly frozen: Measured;
+    /** The same with each token's mean taken off, γ(x − μ)/σ + β: for models whose norm does that. */
+    readonly frozenCentred?: Measured;
     /** The twin that was trained with the member, where there is one; it has no KL to speak of. */
     readonly native: { readonly weights: string; readonly loss: number } | null;
   } | null;

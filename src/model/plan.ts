@@ -20,6 +20,10 @@ export type SitePlan = {
   readonly alphaScale: number;
   /** Values that stand before the weights' own and the defaults. */
   readonly values?: Readonly<Record<string, readonly number[]>>;
+  /** Scalars that stand before those for the first token of a sequence alone. */
+  readonly first?: Readonly<Record<string, readonly number[]>>;
+  /** ε of this site; the model's if not given. */
+  readonly eps?: number;
 };
 
 export type Plan = {

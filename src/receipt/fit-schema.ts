@@ -1,8 +1,8 @@
 // normscope/fit/1: the form of a fit, field by field as src/fit/spec.ts has it.
 import * as v from 'valibot';
-import { FIT_SCHEMA, METHODS } from '../fit/spec.ts';
+import { FIRST_TOKENS, FIT_SCHEMA, METHODS } from '../fit/spec.ts';
 import { PARAM_SOURCES } from '../model/plan.ts';
-import { NORM_IDS } from '../norm/registry.ts';
+import { isNormId, NORM_IDS } from '../norm/registry.ts';
 
 const text = v.string();
 const number = v.pipe(v.number(), v.finite());
@@ -13,15 +13,19 @@ const method = v.picklist(METHODS);
 
 const Measured = v.strictObject({ loss: number, kl: number, top1: number });
 
-export const FittedPlan = v.strictObject({
+const values = v.record(text, v.array(number));
+/** A plan with all that its sites may say. */
+export const WholePlan = v.strictObject({
   weights: text,
   sites: v.record(
     text,
     v.strictObject({
-      norm,
+      norm: v.pipe(text, v.check(isNormId, 'is no known norm')),
       source: v.picklist(PARAM_SOURCES),
       alphaScale: number,
-      values: v.optional(v.record(text, v.array(number))),
+      values: v.optional(values),
+      first: v.optional(values),
+      eps: v.optional(v.pipe(number, v.minValue(0))),
     }),
   ),
 });
@@ -41,9 +45,10 @@ export const FitReceipt = v.strictObject({
   weights: text,
   sha256: text,
   method,
+  firstToken: v.optional(v.picklist(FIRST_TOKENS)),
   kappa: maybe,
   isStopped: v.boolean(),
-  plan: FittedPlan,
+  plan: WholePlan,
   tokens: v.strictObject({ calibration: count, heldOut: count }),
   heldOutLoss: v.strictObject({ original: maybe, raw: maybe, fitted: maybe }),
   measured: v.nullable(
@@ -52,6 +57,7 @@ export const FitReceipt = v.strictObject({
       fitted: Measured,
       fresh: v.nullable(Measured),
       frozen: Measured,
+      frozenCentred: v.optional(Measured),
       native: v.nullable(v.strictObject({ weights: text, loss: number })),
     }),
   ),
@@ -63,6 +69,7 @@ export const FitReceipt = v.strictObject({
       method,
       scalars: v.record(text, number),
       sigma: maybe,
+      firstScalars: v.optional(v.record(text, number)),
       r2: maybe,
       aloneDelta: maybe,
       withoutDelta: maybe,
