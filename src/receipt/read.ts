@@ -104,8 +104,8 @@ function checkFit(file: string, { weights, plan, sites }: FitReport): void {
   const stray = sites.find(({ site }) => !Object.hasOwn(plan.sites, site));
   if (stray) throw broken(`its plan says nothing of "${stray.site.slice(0, 100)}"`);
   const channels = new Set<number>();
-  for (const [site, { norm, values = {} }] of Object.entries(plan.sites))
-    for (const [name, given] of Object.entries(values)) {
+  for (const [site, { norm, values = {}, first = {} }] of Object.entries(plan.sites))
+    for (const [name, given] of [...Object.entries(values), ...Object.entries(first)]) {
       const param = Object.hasOwn(normSpec(norm).params, name) ? normSpec(norm).params[name] : undefined;
       if (param?.size === 'C') channels.add(given.length);
       if (!param || (param.size === 1 && given.length !== 1) || channels.size > 1)

@@ -1,7 +1,7 @@
 // Swap and fit as plain data: what is asked for, how far it is, and the fits at hand, made here or opened from files.
 import type { Environment } from '../engine/api.ts';
 import { KAPPAS, METHODS, methodsFor, RESUMABLE, TUNE } from '../fit/spec.ts';
-import type { FitProgress, FitReport, FitSpec, FitStage, Method, Window } from '../fit/spec.ts';
+import type { FirstToken, FitProgress, FitReport, FitSpec, FitStage, Method, Window } from '../fit/spec.ts';
 import { firstTwin, splitWeightsId, weightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import type { Site, SiteKind } from '../model/plan.ts';
@@ -22,6 +22,7 @@ export type FitDraft = {
   readonly off: readonly string[];
   readonly method: Method;
   readonly kappas: readonly number[];
+  readonly firstToken: FirstToken;
   readonly tune: FitSpec['tune'];
   readonly text: TextFrom;
   /** A text of somebody's own, and the file it is from. */
@@ -84,6 +85,7 @@ const FIRST_DRAFT: FitDraft = {
   off: [],
   method: 'sequential',
   kappas: KAPPAS,
+  firstToken: 'shared',
   tune: TUNE,
   text: 'bundled',
   own: '',
@@ -173,6 +175,7 @@ export function fitSpecOf(
     sites: Object.fromEntries(swapped.map(({ id }) => [id, memberAt(draft, id)])),
     method: draft.method,
     kappas: draft.kappas,
+    firstToken: draft.firstToken,
     tune: draft.tune,
     tableWindows: windows.table,
     mostWindows: { calibration: windows.calibration, heldOut: windows.heldOut },
@@ -200,6 +203,7 @@ export const specOfReport = (report: FitReport): FitSpec => ({
   sites: Object.fromEntries(report.sites.map(({ site, norm }) => [site, norm])),
   method: report.method,
   kappas: KAPPAS,
+  ...(report.firstToken ? { firstToken: report.firstToken } : {}),
   tune: TUNE,
   tableWindows: FIRST_DRAFT.windows.table,
 });

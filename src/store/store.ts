@@ -288,7 +288,9 @@ export const samePlan = (a: Plan, b: Plan): boolean =>
       other?.norm === one.norm &&
       other.source === one.source &&
       other.alphaScale === one.alphaScale &&
-      sameValues(one.values, other.values)
+      other.eps === one.eps &&
+      sameValues(one.values, other.values) &&
+      sameValues(one.first, other.first)
     );
   });
 
