@@ -93,7 +93,7 @@ const FIRST_DRAFT: FitDraft = {
   windows: { calibration: 16, heldOut: 16, table: 4 },
 };
 /** On a program on the processor every forward counts. */
-const FEW = { calibration: 4, heldOut: 4, table: 1 } as const;
+const FEW = { calibration: 4, heldOut: 2, table: 0 } as const;
 
 /** Whether the model brings text to fit on and other text to measure on. */
 export const hasTexts = (info: ModelInfo): boolean => Boolean(info.calibration && info.heldOut);

@@ -1,4 +1,5 @@
 // A few series over one axis: lines, dots, or both.
+import type { CSSProperties } from 'react';
 import { scaleLinear, scaleLog } from 'd3-scale';
 import { useSize } from '../hooks.ts';
 
@@ -57,7 +58,7 @@ export function LineChart({ title, about, label, series, isLog = false, ticks, s
         <span className="line-legend">
           {series.map(({ name, color, as }) => (
             <span key={name} className="soft">
-              <i className={as} style={{ '--series': color } as React.CSSProperties} aria-hidden /> {name}
+              <i className={`as-${as}`} style={{ '--series': color } as CSSProperties} aria-hidden /> {name}
             </span>
           ))}
         </span>
@@ -77,7 +78,7 @@ export function LineChart({ title, about, label, series, isLog = false, ticks, s
               {mark != null && <line className="chart-mark" x1={x(mark)} x2={x(mark)} y2={h} />}
               {series.map(({ name, color, as, points, colors }) => (
                 <g key={name}>
-                  {as !== 'dots' && <path className={`series ${as}`} d={line(points)} stroke={color} />}
+                  {as !== 'dots' && <path className={`series as-${as}`} d={line(points)} stroke={color} />}
                   {(as === 'dots' || as === 'both') &&
                     points.map(([at, value], i) =>
                       isGood(value, isLog) ? (

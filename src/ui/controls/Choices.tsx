@@ -21,6 +21,7 @@ export function Choices<T extends string | boolean>({
   isOne = false,
   mayBeEmpty = false,
   onChange,
+  children,
 }: {
   readonly legend: string;
   readonly options: readonly (readonly [id: T, label: string, about: string])[];
@@ -29,6 +30,8 @@ export function Choices<T extends string | boolean>({
   readonly isOne?: boolean;
   readonly mayBeEmpty?: boolean;
   readonly onChange: (chosen: readonly T[]) => void;
+  /** More of the same after the chips. */
+  readonly children?: ReactNode;
 }) {
   const toggle = (id: T): void => {
     if (isOne) return onChange([id]);
@@ -51,6 +54,7 @@ export function Choices<T extends string | boolean>({
           {label}
         </button>
       ))}
+      {children}
     </Row>
   );
 }

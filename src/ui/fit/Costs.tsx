@@ -1,3 +1,4 @@
+import type { CSSProperties } from 'react';
 import { scaleSymlog } from 'd3-scale';
 import type { FitReport, Measured } from '../../fit/spec.ts';
 import { normSpec } from '../../norm/registry.ts';
@@ -75,8 +76,8 @@ export function Costs({ shown, kept }: { readonly shown: KeptFit; readonly kept:
       <div className="race-body">
         <ul className="race-names" style={{ gridAutoRows: ROW }}>
           {sorted.map(({ key, name, about, color, as }) => (
-            <li key={key} className={as} title={about}>
-              <i className={`dot ${as}`} aria-hidden style={{ '--member': color } as React.CSSProperties} />
+            <li key={key} className={`is-${as}`} title={about}>
+              <i className={`dot is-${as}`} aria-hidden style={{ '--member': color } as CSSProperties} />
               <span>{name}</span>
             </li>
           ))}
@@ -106,7 +107,7 @@ export function Costs({ shown, kept }: { readonly shown: KeptFit; readonly kept:
                 {sorted.map(({ key, name, loss, color, as }, index) => {
                   const at = x(Number.isFinite(loss) ? loss - original : high);
                   return (
-                    <g key={key} className={as} transform={`translate(0,${(index + 0.5) * ROW})`}>
+                    <g key={key} className={`is-${as}`} transform={`translate(0,${(index + 0.5) * ROW})`}>
                       <line className="cost" x1={x(0)} x2={at} style={{ stroke: color }} />
                       <circle r={as === 'shown' ? 7 : 5} cx={at} style={{ fill: color, color }}>
                         <title>
@@ -122,7 +123,7 @@ export function Costs({ shown, kept }: { readonly shown: KeptFit; readonly kept:
         </div>
         <ul className="race-verdicts" style={{ gridAutoRows: ROW }}>
           {sorted.map(({ key, loss, rest, as }) => (
-            <li key={key} className={as}>
+            <li key={key} className={`is-${as}`}>
               <b>{nats(loss)}</b>
               <i>{as === 'original' ? '' : signed(loss - original)}</i>
               <span className="soft">

@@ -27,7 +27,7 @@ export function FitPage() {
   const isBusy = phase === 'fitting' || live !== null;
   const isOn = sites.some(({ id }) => !draft.off.includes(id));
   return (
-    <div className="bench fit">
+    <div className="bench fit-page">
       <aside aria-label="What to fit">
         <Setup draft={draft} info={info} isBusy={isBusy} />
         {isBusy ? (

@@ -12,7 +12,7 @@ export function History() {
   const input = useRef<HTMLInputElement>(null);
   const shown = shownFit(fit);
   return (
-    <div className="bench-reports" role="radiogroup" aria-label="Fits at hand">
+    <div className="bench-reports" role="group" aria-label="Fits at hand">
       {fit.kept.map(({ key, name, origin, report }) => (
         <div key={key} className="kept">
           <label>

@@ -3,6 +3,7 @@ import type { CSSProperties } from 'react';
 import { trainedNorms } from '../../model/catalog.ts';
 import type { ModelInfo } from '../../model/catalog.ts';
 import { bends, isNormId, normSpec } from '../../norm/registry.ts';
+import type { NormId } from '../../norm/registry.ts';
 import { chooseFitBase, FITTABLE, hasTexts, methodsOf, setFitDraft, TEXTS } from '../../store/fit.ts';
 import type { FitDraft, TextFrom } from '../../store/fit.ts';
 import { normColor } from '../colors.ts';
@@ -34,6 +35,7 @@ export function Setup({
   const isDark = useIsDark();
   const { base, member, members, method, kappas, tune } = draft;
   const set = (patch: Partial<FitDraft>): void => setFitDraft(store, patch);
+  const put = (id: NormId): void => set({ member: id, members: {} });
   const used = [member, ...Object.values(members)];
   return (
     <fieldset className="bench-setup" disabled={isBusy}>
@@ -53,24 +55,41 @@ export function Setup({
       <Choices
         legend="Put in its place"
         isOne
-        options={FITTABLE.filter((id) => id !== base).map(
+        options={FITTABLE.filter((id) => id !== base && !normSpec(id).isGallery).map(
           (id) => [id, normSpec(id).label, normSpec(id).idea] as const,
         )}
         chosen={[member]}
         color={(id) => normColor(id, isDark)}
-        onChange={([id = member]) => set({ member: id, members: {} })}
-      />
+        onChange={([id = member]) => put(id)}
+      >
+        <select
+          className={`chip ${normSpec(member).isGallery ? 'on' : ''}`}
+          aria-label="More norms"
+          value={normSpec(member).isGallery ? member : ''}
+          onChange={({ target }) => isNormId(target.value) && put(target.value)}
+        >
+          <option value="" disabled>
+            more
+          </option>
+          {FITTABLE.filter((id) => normSpec(id).isGallery).map((id) => (
+            <option key={id} value={id}>
+              {normSpec(id).label}
+            </option>
+          ))}
+        </select>
+      </Choices>
       <div className="fit-methods" role="radiogroup" aria-label="Method">
         <span className="word">Fitted by</span>
         {methodsOf(draft).map((id) => (
           <label
             key={id}
+            title={METHOD_WORDS[id].about}
             className={method === id ? 'on' : ''}
             style={{ '--member': normColor(member, isDark) } as CSSProperties}
           >
             <input type="radio" name="method" checked={method === id} onChange={() => set({ method: id })} />
             <b>{METHOD_WORDS[id].name}</b>
-            <small className="soft">{METHOD_WORDS[id].about}</small>
+            <small className="soft">{METHOD_WORDS[id].short}</small>
           </label>
         ))}
       </div>
@@ -191,7 +210,7 @@ function Text({ draft, info }: { readonly draft: FitDraft; readonly info: ModelI
           onChange={(heldOut) => set({ heldOut })}
         />
         <NumberField
-          label="each site on"
+          label="sites on"
           value={windows.table}
           min={0}
           max={256}
@@ -201,7 +220,7 @@ function Text({ draft, info }: { readonly draft: FitDraft; readonly info: ModelI
       </Row>
       <p className="soft fit-note">
         {isBundled
-          ? 'Measured on held-out windows, which no fit ever sees.'
+          ? 'No fit ever sees the held-out windows it is measured on.'
           : 'This model brings no text: the last quarter of yours is measured on and not fitted on.'}
       </p>
     </>

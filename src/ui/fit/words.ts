@@ -5,23 +5,37 @@ import type { NormId } from '../../norm/registry.ts';
 import { baseOf } from '../../store/fit.ts';
 import { fixed } from '../format.ts';
 
-export const METHOD_WORDS: Record<Method, { readonly name: string; readonly about: string }> = {
-  moment: { name: 'Moments', about: 'The gain that the site’s σ asks for, γ and β as they are.' },
+export const METHOD_WORDS: Record<
+  Method,
+  { readonly name: string; readonly short: string; readonly about: string }
+> = {
+  moment: {
+    name: 'Moments',
+    short: 'the gain that the site’s σ asks for',
+    about: 'The gain is 1/σ at the centre, γ and β are as they were. One pass over the text.',
+  },
   clip: {
     name: 'Clip level',
-    about: 'The same, bending κ times later with γ κ times larger; the best of several κ is kept.',
+    short: 'the same, bending κ times later',
+    about:
+      'A gain of 1/(κσ) and κγ: the same near zero, clipped κ times further out. The best of several κ is kept.',
   },
   'least-squares': {
     name: 'Least squares',
-    about: 'γ and β of every channel in closed form, the gain by line search, on the original’s activations.',
+    short: 'γ, β and the gain to the site’s own output',
+    about:
+      'γ and β of every channel in closed form, the gain by line search, each site on the original’s activations.',
   },
   sequential: {
     name: 'Site by site',
-    about: 'Least squares on what the sites before, already swapped, now produce.',
+    short: 'the same on what swapped sites hand on',
+    about: 'Least squares, each site on what the sites before it, already swapped, now produce.',
   },
   'fine-tune': {
     name: 'Fine-tune',
-    about: 'Site by site, then gradient descent on the norms alone, towards the original’s predictions.',
+    short: 'then gradient descent on the norms alone',
+    about:
+      'Site by site first, then gradient descent on α, γ and β alone, towards the original’s own predictions.',
   },
 };
 
