@@ -77,6 +77,8 @@ export function createFitSession(
     return fitSpecOf(draft, info, loaded.sites, own);
   }
 
+  /** Fits made in this tab, put away or not. */
+  let made = 0;
   const fitting = (ask: (signal: AbortSignal) => Promise<FitSpec>, replaces?: string): Promise<void> =>
     instead(async (signal) => {
       setRun(store, { phase: 'fitting', problem: null });
@@ -92,8 +94,7 @@ export function createFitSession(
         const report = await engine.fit(spec, { signal, onStep });
         if (!isFitted(report)) return;
         const { fit } = store.getState();
-        const here = fit.kept.filter(({ origin }) => origin === 'here').length;
-        const name = `fit ${here + 1}`;
+        const name = fit.kept.find(({ key }) => key === replaces)?.name ?? `fit ${++made}`;
         const key = `${report.startedAt} ${name}`;
         setFit(store, withFit(fit, { key, name, origin: 'here', spec, report }, replaces));
       } finally {

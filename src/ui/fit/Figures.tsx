@@ -53,6 +53,7 @@ export function GainChart({ report }: { readonly report: FitReport }) {
     const value = fit.scalars[param];
     return value === undefined || normSpec(fit.norm).gain?.param !== param ? [] : [{ ...fit, index, value }];
   });
+  if (rows.length < 2) return null;
   const reference = rows.flatMap(({ norm, sigma, index }) => {
     const gain = sigma === null ? null : momentGain(norm, sigma);
     return gain === null ? [] : [[index, gain] as const];
@@ -144,7 +145,7 @@ export function LossMap({ report: { lossMap } }: { readonly report: FitReport })
         <b>Where it is lost</b>{' '}
         <span className="soft">
           {value === undefined || row === null || column === null
-            ? `loss of each held-out token less the original’s; window ${worst + 1} loses most, ${signed(means[worst])} a token`
+            ? `loss of each held-out token less the original’s${means.length > 1 ? `; window ${worst + 1} loses most, ${signed(means[worst])} a token` : ''}`
             : `window ${row + 1}, token ${column + 2}: ${signed(value)} nats`}
         </span>
       </figcaption>

@@ -59,7 +59,11 @@ export function FitPage() {
       </aside>
       <div className="bench-main">
         {live && <Running live={live} />}
-        {shown ? <Result shown={shown} kept={kept} isBusy={isBusy} /> : !live && <Invitation draft={draft} />}
+        {shown ? (
+          <Result key={shown.key} shown={shown} kept={kept} isBusy={isBusy} />
+        ) : (
+          !live && <Invitation draft={draft} />
+        )}
         {sites.length > 0 && <Sites sites={sites} draft={draft} shown={shown} live={live} isBusy={isBusy} />}
       </div>
     </div>

@@ -22,7 +22,10 @@ export function History() {
               checked={key === shown?.key}
               onChange={() => setFit(store, { shown: key })}
             />
-            <b>{name}</b> <span className="soft">{nats(report.heldOutLoss.fitted)} nats</span>
+            <b>{name}</b>{' '}
+            {report.heldOutLoss.fitted !== null && (
+              <span className="soft">{nats(report.heldOutLoss.fitted)} nats</span>
+            )}
           </label>
           {origin === 'file' && <Tag about="Fitted elsewhere, opened from a file">recorded</Tag>}
           {report.isStopped && (

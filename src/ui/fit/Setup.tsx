@@ -220,7 +220,7 @@ function Text({ draft, info }: { readonly draft: FitDraft; readonly info: ModelI
       </Row>
       <p className="soft fit-note">
         {isBundled
-          ? 'No fit ever sees the held-out windows it is measured on.'
+          ? 'The held-out windows are never fitted on.'
           : 'This model brings no text: the last quarter of yours is measured on and not fitted on.'}
       </p>
     </>
