@@ -1,7 +1,8 @@
 // theta_back: gradients of gamma, beta and the scalars of a site
 //   over:    the T rows; one lane a channel, and one a scalar
 //   uses:    run
-// The host adds: WG, C, GAMMA and BETA, SCALARS of them and where they BEGIN in theta.
+// The host adds: WG, C, GAMMA and BETA, SCALARS of them and where they BEGIN in theta, FIRST (those of the first row are
+// its own, and lie behind the others').
 @group(0) @binding(0) var<storage, read> taken: array<f32>;           // [T, C] core
 @group(0) @binding(1) var<storage, read> dy: array<f32>;              // [T, C]
 @group(0) @binding(2) var<storage, read> shares: array<vec2f>;        // [T]
@@ -20,7 +21,8 @@ fn backward(@builtin(global_invocation_id) id: vec3u) {
     dtheta[GAMMA + c] = sum.x;
     dtheta[BETA + c] = sum.y;
   } else if (c < C + SCALARS) {
-    for (var t = 0u; t < run.T; t++) { sum += shares[t]; }
+    for (var t = u32(FIRST); t < run.T; t++) { sum += shares[t]; }
     dtheta[BEGIN + c - C] = select(sum.y, sum.x, c == C);
+    if (FIRST) { dtheta[BEGIN + SCALARS + c - C] = select(shares[0].y, shares[0].x, c == C); }
   }
 }

@@ -3,7 +3,7 @@
 //            g = gamma * dy; without CENTRED no mean(g). Ba, Kiros, Hinton 2016; Zhang, Sennrich 2019
 //   numeric: statistics that stand in theta are held
 //   uses:    run, row
-// The host adds: what a member needs, TEAM lanes, OVER_ROW, CENTRED, ADD (dx is added to).
+// The host adds: what a member needs, TEAM lanes, OVER_ROW, CENTRED, ADD (dx is added to), the row FROM which it goes.
 @group(0) @binding(0) var<storage, read> x: array<Cell>;               // [T, C]
 @group(0) @binding(1) var<storage, read> theta: array<f32>;            // [P]
 @group(0) @binding(2) var<storage, read> dy: array<f32>;               // [T, C]
@@ -22,7 +22,7 @@ fn first(row: u32) -> f32 {
 
 @compute @workgroup_size(WG)
 fn backward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let row = group.x;
+  let row = FROM + group.x;
   let stat = statistics(row, lane);
   var sums = vec2f(0.0);
   var share = vec2f(0.0);

@@ -5,7 +5,7 @@
 //   uses:    row
 @compute @workgroup_size(WG)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let row = group.x;
+  let row = FROM + group.x;
   let stat = statistics(row, lane);
   var span = vec2f(0.0);
   for (var other = lane; other < run.T; other += WG) {

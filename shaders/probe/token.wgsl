@@ -4,7 +4,7 @@
 //   uses:    row
 @compute @workgroup_size(WG)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let row = group.x;
+  let row = FROM + group.x;
   let stat = statistics(row, lane);
   var count = vec2f(0.0);   // finite inputs, NaN or Inf in input or output
   var extreme = vec2f(-3.4e38); // max of x, max of -x

@@ -9,9 +9,11 @@ const why = (cause: unknown): string => (cause instanceof Error ? cause.message 
 export const isFolder = (path: string): boolean =>
   statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 
-export function readText(path: string): string {
+export const readText = (path: string): string => new TextDecoder().decode(readBytes(path));
+
+export function readBytes(path: string): Uint8Array {
   try {
-    return readFileSync(path, 'utf8');
+    return readFileSync(path);
   } catch (cause) {
     throw usage(`Cannot read "${path}": ${why(cause)}`, 'Name a file that is here.');
   }

@@ -2,9 +2,11 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { ConvertedFile } from '../fit/convert.ts';
-import { KAPPAS, METHODS, methodsFor, RESUMABLE, TUNE, fitAll } from '../fit/spec.ts';
-import type { FitProgress } from '../fit/spec.ts';
+import { FIRST_TOKENS, KAPPAS, METHODS, methodsFor, RESUMABLE, TUNE, fitAll } from '../fit/spec.ts';
+import type { FitProgress, Window } from '../fit/spec.ts';
 import { windowsOf } from '../fit/windows.ts';
+import { SNIPPET } from '../engine/convert.ts';
+import { readWindows } from '../engine/library.ts';
 import { FIRST_MODEL, weightsId } from '../model/catalog.ts';
 import { sitesOf } from '../model/model.ts';
 import { FIRST_NORM, NORM_IDS } from '../norm/registry.ts';
@@ -13,7 +15,7 @@ import { fitJson, fitMarkdown } from '../receipt/fit.ts';
 import { defineCommand, listOf, oneOf, usage, wholeNumber } from './args.ts';
 import type { Say } from './args.ts';
 import { SOFTWARE_OPTION, withEngine } from './engine.ts';
-import { checkTarget, readText, writeResult } from './files.ts';
+import { checkTarget, readBytes, readText, writeResult } from './files.ts';
 import { chooseModel, libraryOf } from './models.ts';
 import { checkPlan, readPlan } from './plan.ts';
 
@@ -61,7 +63,22 @@ export const fit = defineCommand({
       value: 'x',
       says: `fine-tune: learning rate at the start (${TUNE.learningRate})`,
     },
-    calibration: { type: 'string', value: 'file', says: 'text to fit on instead of the model’s own' },
+    passage: {
+      type: 'string',
+      value: 'n',
+      says: 'fine-tune: tokens a step runs; whole windows if not given',
+    },
+    first: {
+      type: 'string',
+      value: FIRST_TOKENS.join('|'),
+      says: 'whether the first token has the α (s, b) of all others, or its own',
+    },
+    calibration: {
+      type: 'string',
+      value: 'file',
+      says: 'what to fit on instead of the model’s own: text, or tokens as uint16 in a .bin',
+    },
+    'held-out': { type: 'string', value: 'file', says: 'and what to measure on' },
     from: { type: 'string', value: 'file', says: 'an earlier fit: its fitted sites are taken as they are' },
     table: { type: 'string', value: 'n', says: 'held-out windows for the table of sites; 0 for no table' },
     out: { type: 'string', value: 'file', says: 'where the report goes; to stdout if not given' },
@@ -81,9 +98,9 @@ export const fit = defineCommand({
       ...TUNE,
       ...(asked.steps === undefined ? {} : { steps: wholeNumber('steps', asked.steps, 1) }),
       ...(asked.rate === undefined ? {} : { learningRate: numberOf('rate', asked.rate) }),
+      ...(asked.passage === undefined ? {} : { windowTokens: wholeNumber('passage', asked.passage, 2) }),
     };
     const tableWindows = asked.table === undefined ? 4 : wholeNumber('table', asked.table);
-    const text = asked.calibration === undefined ? undefined : readText(asked.calibration);
     const earlier = asked.from === undefined ? undefined : readPlan(asked.from);
     if (earlier && !RESUMABLE.includes(method))
       throw usage(
@@ -100,14 +117,25 @@ export const fit = defineCommand({
     const { sha256 } = await library.load(weights);
     const all = sitesOf(checkpoint).map(({ id }) => id);
     const sites = asked.sites === undefined ? all : listOf(asked.sites).map((id) => oneOf('sites', id, all));
-    const calibration =
-      text === undefined ? undefined : windowsOf(await library.tokenize(info.id, text), checkpoint.context);
+    const text = async (file: string | undefined, longest: number): Promise<Window[] | undefined> =>
+      file === undefined
+        ? undefined
+        : windowsOf(
+            file.endsWith('.bin')
+              ? readWindows(readBytes(file))
+              : [0, ...(await library.tokenize(info.id, readText(file))).map(({ id }) => id)],
+            longest,
+          );
+    const calibration = await text(asked.calibration, checkpoint.context);
+    const heldOut = await text(asked['held-out'], checkpoint.context + 1);
     const spec = {
       ...fitAll(weights, sites, member, method),
       kappas,
       tune,
       tableWindows,
+      ...(asked.first === undefined ? {} : { firstToken: oneOf('first', asked.first, FIRST_TOKENS) }),
       ...(calibration ? { calibration } : {}),
+      ...(heldOut ? { heldOut } : {}),
       ...(earlier ? { from: checkPlan(earlier, checkpoint, sha256) } : {}),
     };
     await withEngine(library, { isSoftware: asked.software }, say, async (engine) => {
@@ -127,7 +155,6 @@ export const fit = defineCommand({
       if (report.isStopped) throw new DOMException('Stopped', 'AbortError');
       if (asked.export === undefined) return;
       const files: ConvertedFile[] = [
-        { path: 'report.md', bytes: new TextEncoder().encode(fitMarkdown(report)) },
         {
           path: 'model.onnx',
           bytes: await engine.exportOnnx(report.plan, { weights: 'f32', hasPast: true }),
@@ -139,6 +166,9 @@ export const fit = defineCommand({
         if (!(thrown instanceof Problem) || thrown.code !== 'usage') throw thrown;
         say(thrown.message); // the other forms can say it
       }
+      const snippet = files.find(({ path }) => path === SNIPPET)?.bytes;
+      const words = fitMarkdown(report, snippet && new TextDecoder().decode(snippet));
+      files.push({ path: 'report.md', bytes: new TextEncoder().encode(words) });
       for (const { path, bytes } of files) {
         const target = join(asked.export, path);
         mkdirSync(dirname(target), { recursive: true });

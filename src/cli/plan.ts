@@ -81,7 +81,7 @@ export function checkPlan({ file, plan, sha256 }: PlanInFile, checkpoint: Checkp
     ];
     throw wrong(file, parts.join(', and '), `The model's sites are ${ids.join(', ')}.`);
   }
-  for (const [id, { norm, source, values = {} }] of Object.entries(plan.sites)) {
+  for (const [id, { norm, source, values = {}, first = {} }] of Object.entries(plan.sites)) {
     if (source === 'twin' && norm !== trained)
       throw wrong(
         file,
@@ -89,7 +89,10 @@ export function checkPlan({ file, plan, sha256 }: PlanInFile, checkpoint: Checkp
         'Its source is "raw".',
       );
     const { params } = normSpec(norm);
-    for (const [name, numbers] of Object.entries(values)) {
+    const vector = Object.keys(first).find((name) => params[name]?.size === 'C');
+    if (vector !== undefined)
+      throw wrong(file, `${vector} at ${id} is one for all tokens`, 'A first token’s own are scalars.');
+    for (const [name, numbers] of [...Object.entries(values), ...Object.entries(first)]) {
       const count = params[name]?.size === 'C' ? C : params[name]?.size;
       if (count === undefined)
         throw wrong(file, `${norm} at ${id} has no "${name}"`, `It has ${Object.keys(params).join(', ')}.`);

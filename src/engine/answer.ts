@@ -136,9 +136,10 @@ export function inspection(
 ): Inspection {
   const {
     dims: { C },
-    norm: { eps },
+    norm,
   } = checkpoint.model;
   const theta = thetaOf(checkpoint, plan, site);
+  const { eps = norm.eps } = theta;
   return { site, norm: theta.norm, C, eps, x: x.slice(), y: y.slice(), params: siteParams(theta, C, x) };
 }
 

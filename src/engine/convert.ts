@@ -7,12 +7,18 @@ import type { Plan } from '../model/plan.ts';
 import type { Checkpoint } from '../model/model.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 
-/** A folder of one twin: description, configuration, weights and how PyTorch takes them. Throws Problem `usage`. */
+/** How PyTorch takes an exported folder. */
+export const SNIPPET = 'load.py';
+
+/**
+ * A folder of one twin: description, configuration, weights and how PyTorch takes them; `carried` are files of the first
+ * model's that go along as they are: the tokenizer, the texts. Throws Problem `usage`.
+ */
 export function convertModel(
   checkpoint: Checkpoint,
   info: ModelInfo,
   plan: Plan,
-  tokenizer: Uint8Array,
+  carried: readonly ConvertedFile[],
   heldOutLoss: number,
 ): ConvertedFile[] {
   const norm = memberOf(plan);
@@ -20,10 +26,13 @@ export function convertModel(
     new TextEncoder().encode(`${JSON.stringify(value, null, 1)}\n`);
   const bytes = convertWeights(checkpoint, plan);
   const path = `${norm}/model.safetensors`;
-  // Texts are the first model's own files, which are not copied.
-  const { calibration: _, heldOut: __, ...rest } = info;
+  const { calibration, heldOut, ...rest } = info;
+  const texts = Object.entries({ calibration, heldOut }).filter(([, file]) =>
+    carried.some((one) => one.path === file?.path),
+  );
   const card = {
     ...rest,
+    ...Object.fromEntries(texts),
     id: `${info.id}-${norm}`,
     name: `${info.name}, converted`,
     description: `${plan.weights} with its norms swapped for others and calibrated by Normscope. ${info.description}`,
@@ -43,9 +52,9 @@ export function convertModel(
     );
   return [
     { path: 'model.json', bytes: json(card) },
-    { path: info.tokenizer.path, bytes: tokenizer },
+    ...carried,
     { path: `${norm}/config.json`, bytes: json({ ...checkpoint.config, norm }) },
     { path, bytes },
-    { path: 'load.py', bytes: new TextEncoder().encode(torchSnippet(norm, path)) },
+    { path: SNIPPET, bytes: new TextEncoder().encode(torchSnippet(norm, path)) },
   ];
 }

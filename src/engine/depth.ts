@@ -2,6 +2,7 @@
 import { toFloat32 } from '../format/safetensors.ts';
 import type { TextCodec } from '../format/tokenizer.ts';
 import { splitWeightsId } from '../model/catalog.ts';
+import { thetaAtPosition } from '../model/plan.ts';
 import type { Plan } from '../model/plan.ts';
 import { topTokens } from '../model/sample.ts';
 import { sitesOf } from '../model/model.ts';
@@ -28,7 +29,7 @@ export function logitLens(
 ): LensLayer[] {
   const {
     dims: { C, V },
-    norm: { eps },
+    norm,
   } = checkpoint.model;
   const sites = sitesOf(checkpoint);
   const last = sites.find(({ kind }) => kind === 'final');
@@ -36,7 +37,8 @@ export function logitLens(
   const end = last && inputs.get(last.id);
   if (!last || !tensor || !end) return [];
   const head = toFloat32(tensor);
-  const theta = thetaOf(checkpoint, plan, last.id);
+  const theta = thetaAtPosition(thetaOf(checkpoint, plan, last.id), position);
+  const { eps = norm.eps } = theta;
   const logitsAt = (x: Float32Array): Float32Array => {
     // All tokens go through the norm: some take their statistics over them.
     const params = siteParams(theta, C, x);

@@ -146,9 +146,15 @@ export class Library {
     const checkpoint = await this.checkpoint(plan.weights);
     const { model } = splitWeightsId(plan.weights);
     const { info } = await this.model(model);
-    const tokenizer = await fetchFile(this.#folderOf(model), info.tokenizer, { get: this.#get });
+    const files = [info.tokenizer, info.calibration, info.heldOut].filter((file) => file !== undefined);
+    const carried = await Promise.all(
+      files.map(async (file) => ({
+        path: file.path,
+        bytes: await fetchFile(this.#folderOf(model), file, { get: this.#get }),
+      })),
+    );
     const { convertModel } = await import('./convert.ts');
-    return convertModel(checkpoint, info, plan, tokenizer, heldOutLoss);
+    return convertModel(checkpoint, info, plan, carried, heldOutLoss);
   }
 
   async tokenize(model: string, text: string): Promise<Token[]> {

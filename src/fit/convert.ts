@@ -22,6 +22,13 @@ export function memberOf(plan: Plan): NormId {
       'Cannot write the model as safetensors: its configuration names one norm for all sites, and this plan has several',
       HINT,
     );
+  const all = Object.values(plan.sites);
+  if (all.some(({ first, eps }) => first !== undefined || eps !== undefined))
+    throw new Problem(
+      'usage',
+      `Cannot write the model as safetensors: ${all.some(({ first }) => first) ? 'its first tokens have scalars of their own' : 'a site has an ε of its own'}, and no module of ${normSpec(member).label} knows such a thing`,
+      HINT,
+    );
   const isUnstorable = Object.values(normSpec(member).params).every(
     (param) => param.measured !== 'variance' || param.tensor === null,
   );

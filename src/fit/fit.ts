@@ -1,19 +1,21 @@
 // A whole fit: collect, solve site by site, perhaps fine-tune, and measure what it cost against its controls.
-import { firstTwin, splitWeightsId, weightsId } from '../model/catalog.ts';
+import { firstTwin } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import type { Plan, SitePlan } from '../model/plan.ts';
 import { thetaScalars } from '../model/plan.ts';
 import { sitesOf } from '../model/model.ts';
-import { bends, NORM_IDS, normSpec } from '../norm/registry.ts';
+import { bends } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import { isAbort } from '../problem.ts';
 import { collect } from './collect.ts';
+import { fresh, frozen, frozenCentred, nativeTwin, tableOf } from './controls.ts';
+import type { SiteDeltas } from './controls.ts';
 import type { Activations } from './collect.ts';
 import { affineAt, thetaAt } from './lab.ts';
 import type { Lab, Model } from './lab.ts';
 import { measure } from './measure.ts';
 import type { MeasuredPlan } from './measure.ts';
-import { clip, leastSquares, moments, scalarsAt } from './solve.ts';
+import { clip, leastSquares, moments } from './solve.ts';
 import type { SiteData, Solution } from './solve.ts';
 import { checkSpec, fitted, originalPlan, withSites } from './plans.ts';
 import type { Windows } from './plans.ts';
@@ -21,20 +23,14 @@ import { FIT_SCHEMA } from './spec.ts';
 import type { FitOptions, FitProgress, FitReport, FitSpec, FitStage, SiteFit, Window } from './spec.ts';
 import { fineTune } from './tune.ts';
 
-/** The member that is nothing but γ and β. */
-const BARE = NORM_IDS.find((id) => {
-  const { over, params } = normSpec(id);
-  return over === 'element' && Object.values(params).every(({ size }) => size === 'C');
-});
-
 const bare = ({ loss, kl, top1 }: MeasuredPlan): Omit<MeasuredPlan, 'perToken'> => ({ loss, kl, top1 });
 
 /** A fit under way. */
 export class Fitting {
-  readonly #spec: FitSpec;
-  readonly #lab: Lab;
-  readonly #model: Model;
-  readonly #windows: Windows;
+  readonly spec: FitSpec;
+  readonly lab: Lab;
+  readonly model: Model;
+  readonly windows: Windows;
   readonly #options: FitOptions;
   readonly original: Plan;
   /** Sites to swap, in running order. */
@@ -49,10 +45,10 @@ export class Fitting {
   #original: Collected | undefined;
 
   constructor(spec: FitSpec, lab: Lab, model: Model, windows: Windows, options: FitOptions) {
-    this.#spec = spec;
-    this.#lab = lab;
-    this.#model = model;
-    this.#windows = windows;
+    this.spec = spec;
+    this.lab = lab;
+    this.model = model;
+    this.windows = windows;
     this.#options = options;
     const { norm } = model.checkpoint;
     const sites = sitesOf(model.checkpoint);
@@ -84,8 +80,14 @@ export class Fitting {
     const {
       dims: { C },
       norm: { eps },
-    } = this.#model.checkpoint.model;
-    return { x, y, C, T: this.#windows.calibration[0]?.length ?? 1, eps };
+    } = this.model.checkpoint.model;
+    const T = this.windows.calibration[0]?.length ?? 1;
+    return { x, y, C, T, eps, hasFirst: this.spec.firstToken === 'own' };
+  }
+
+  /** What a site is given and answers as it was trained. */
+  async dataOf(site: string): Promise<SiteData> {
+    return this.#data((await this.collected()).get(site) ?? EMPTY);
   }
 
   /** What stands at each site of the order under a solver, on the original's activations. */
@@ -97,8 +99,8 @@ export class Fitting {
     for (const [site, member] of this.order) {
       const activations = data.get(site);
       if (!activations) continue;
-      const { values, r2 } = solve(member, this.#data(activations), site);
-      sites[site] = fitted(member, values);
+      const { values, first, r2 } = solve(member, this.#data(activations), site);
+      sites[site] = fitted(member, values, first);
       this.r2.set(site, r2);
       this.say('fit', this.order.length, site, { r2, done: this.r2.size });
     }
@@ -106,10 +108,10 @@ export class Fitting {
   }
 
   #collect(plan: Plan, site?: string, start?: { site: string; x: Float32Array }): Promise<Collected> {
-    const { calibration } = this.#windows;
+    const { calibration } = this.windows;
     const onForward = (): void => this.say('collect', calibration.length, site ?? 'all sites');
     return this.timed('collect', () =>
-      collect(this.#lab, this.#model, plan, calibration, onForward, site, start),
+      collect(this.lab, this.model, plan, calibration, onForward, site, start),
     );
   }
 
@@ -120,7 +122,7 @@ export class Fitting {
 
   measure = (plans: readonly Plan[], windows: readonly Window[], what: string): Promise<MeasuredPlan[]> =>
     this.timed('measure', () =>
-      measure(this.#lab, this.#model, this.original, plans, windows, () =>
+      measure(this.lab, this.model, this.original, plans, windows, () =>
         this.say('measure', (plans.length + 1) * windows.length, what),
       ),
     );
@@ -129,9 +131,7 @@ export class Fitting {
     const data = await this.collected();
     for (const kappa of kappas) {
       const plan = await this.timed('fit', async () =>
-        this.#swapped(data, (id, at, site) =>
-          clip(id, at, affineAt(this.#model, this.original, site), kappa),
-        ),
+        this.#swapped(data, (id, at, site) => clip(id, at, affineAt(this.model, this.original, site), kappa)),
       );
       if (kappas.length === 1) {
         this.plan = plan;
@@ -139,7 +139,7 @@ export class Fitting {
       }
       const [, { loss = Infinity } = {}] = await this.measure(
         [plan],
-        this.#windows.calibration,
+        this.windows.calibration,
         `κ = ${kappa}`,
       );
       this.sweep.push({ kappa, calibration: loss, plan });
@@ -154,7 +154,7 @@ export class Fitting {
         clip(
           member,
           this.#data(data.get(site) ?? EMPTY),
-          affineAt(this.#model, this.original, site),
+          affineAt(this.model, this.original, site),
           this.kappa ?? 1,
         ).r2,
       );
@@ -168,7 +168,7 @@ export class Fitting {
   async sequential(): Promise<void> {
     this.plan = this.original;
     const wanted = await this.collected();
-    const { from } = this.#spec;
+    const { from } = this.spec;
     let start: { site: string; x: Float32Array } | undefined;
     for (const [site, member] of this.order) {
       const kept = from?.sites[site];
@@ -185,8 +185,8 @@ export class Fitting {
       if (!x || !y) continue;
       start = { site, x };
       await this.timed('fit', async () => {
-        const { values, r2 } = leastSquares(member, this.#data({ x, y }));
-        this.plan = withSites(this.plan, { [site]: fitted(member, values) });
+        const { values, first, r2 } = leastSquares(member, this.#data({ x, y }));
+        this.plan = withSites(this.plan, { [site]: fitted(member, values, first) });
         this.r2.set(site, r2);
         this.say('fit', this.order.length, site, { r2, done: this.r2.size });
       });
@@ -197,22 +197,22 @@ export class Fitting {
     await this.sequential();
     this.r2.clear(); // of what moves on from here
     await this.timed('tune', async () => {
-      const { steps } = this.#spec.tune;
+      const { steps } = this.spec.tune;
       const sites = this.order.map(([site]) => site);
       const onStep = (loss: number, plan: Plan): void => {
         this.trace.push(loss);
         this.plan = plan;
         this.say('tune', steps, `step ${this.trace.length}`, { loss });
       };
-      const { calibration } = this.#windows;
+      const { calibration } = this.windows;
       this.plan = await fineTune(
-        this.#lab,
-        this.#model,
+        this.lab,
+        this.model,
         this.original,
         this.plan,
         sites,
         calibration,
-        this.#spec.tune,
+        this.spec.tune,
         onStep,
       );
     });
@@ -220,11 +220,11 @@ export class Fitting {
 
   /** The chosen method; what it reached stands in `plan`, also when it is stopped. */
   async fit(): Promise<void> {
-    switch (this.#spec.method) {
+    switch (this.spec.method) {
       case 'moment':
         return this.clip([1]);
       case 'clip':
-        return this.clip(this.#spec.kappas);
+        return this.clip(this.spec.kappas);
       case 'least-squares':
         return this.leastSquares();
       case 'sequential':
@@ -241,80 +241,24 @@ export class Fitting {
     );
   }
 
-  /** Fresh modules as the DyT repository makes them: half the gain, γ = 1, β = 0. */
-  fresh(): Plan {
-    const { C } = this.#model.checkpoint.model.dims;
-    return this.swappedTo((_, member) =>
-      fitted(member, {
-        ...scalarsAt(member, 0.5),
-        gamma: Array<number>(C).fill(1),
-        beta: Array<number>(C).fill(0),
-      }),
-    );
-  }
-
-  async frozen(): Promise<Plan> {
-    if (BARE === undefined) throw new RangeError('Cannot measure: no member is an affine alone');
-    const data = await this.collected();
-    const sites = this.order.map(([site]): [string, SitePlan] => {
-      const at = this.#data(data.get(site) ?? EMPTY);
-      return [site, fitted(BARE, clip(BARE, at, affineAt(this.#model, this.original, site), 1).values)];
-    });
-    return withSites(this.original, Object.fromEntries(sites));
-  }
-
-  /** Each site alone, and all but each. */
-  async table(windows: readonly Window[]): Promise<Map<string, { alone: number; without: number }>> {
-    const { original, plan } = this;
-    const plans = this.order.flatMap(([site]) => {
-      const [ours, theirs] = [plan.sites[site], original.sites[site]];
-      return ours && theirs
-        ? [withSites(original, { [site]: ours }), withSites(plan, { [site]: theirs })]
-        : [];
-    });
-    const [base, all, ...each] = (await this.measure([plan, ...plans], windows, 'each site')).map(
-      ({ loss }) => loss,
-    );
-    return new Map(
-      this.order.map(([site], i) => [
-        site,
-        { alone: (each[2 * i] ?? NaN) - (base ?? NaN), without: (each[2 * i + 1] ?? NaN) - (all ?? NaN) },
-      ]),
-    );
-  }
-
-  async native(
-    info: ModelInfo,
-    members: readonly NormId[],
-  ): Promise<{ weights: string; loss: number } | null> {
-    const [member] = members;
-    if (member === undefined || members.length > 1 || !info.twins[member]) return null;
-    const weights = weightsId(splitWeightsId(this.#spec.weights).model, member);
-    const model = await this.#lab.model(weights);
-    const plan = originalPlan(weights, member, sitesOf(model.checkpoint));
-    const [own] = await this.timed('measure', () =>
-      measure(this.#lab, model, plan, [], this.#windows.heldOut, () =>
-        this.say('measure', this.#windows.heldOut.length, 'the native twin'),
-      ),
-    );
-    return own ? { weights, loss: own.loss } : null;
-  }
-
   #sigma(site: string): number | null {
     const found = this.#original?.get(site);
-    return found ? moments(found.x, this.#model.checkpoint.model.dims.C).sigma : null;
+    return found ? moments(found.x, this.model.checkpoint.model.dims.C).sigma : null;
   }
 
-  siteFits(table: ReadonlyMap<string, { alone: number; without: number }>): SiteFit[] {
-    const { C } = this.#model.checkpoint.model.dims;
+  siteFits(table: SiteDeltas): SiteFit[] {
+    const { C } = this.model.checkpoint.model.dims;
+    const scalars = (site: string): Pick<SiteFit, 'scalars' | 'firstScalars'> => {
+      if (this.plan.sites[site]?.source !== 'fitted') return { scalars: {} };
+      const theta = thetaAt(this.model, this.plan, site);
+      const own = theta.first && { firstScalars: thetaScalars({ ...theta, values: theta.first }, C) };
+      return { scalars: thetaScalars(theta, C), ...own };
+    };
     return this.order.map(([site, norm]) => ({
       site,
       norm,
-      method: this.#spec.method,
-      scalars:
-        this.plan.sites[site]?.source === 'fitted'
-          ? thetaScalars(thetaAt(this.#model, this.plan, site), C)
-          : {},
+      method: this.spec.method,
+      ...scalars(site),
       sigma: this.#sigma(site),
       r2: this.r2.get(site) ?? null,
       aloneDelta: table.get(site)?.alone ?? null,
@@ -349,39 +293,43 @@ export async function runFit(
   let original: number | null = null;
   let sweep: FitReport['sweep'] = [];
   let lossMap: number[][] = [];
-  let table = new Map<string, { alone: number; without: number }>();
+  let table: SiteDeltas = new Map();
   try {
     await work.fit();
     const raw = work.swappedTo((_, member) => ({ norm: member, source: 'raw', alphaScale: 1 }));
     const hasFresh = members.every(bends);
+    const centred = await frozenCentred(work);
     const plans = [
       work.plan,
       raw,
-      await work.frozen(),
-      ...(hasFresh ? [work.fresh()] : []),
+      await frozen(work),
+      ...(hasFresh ? [fresh(work)] : []),
+      ...(centred ? [centred] : []),
       ...work.sweep.map(({ plan }) => plan),
     ];
     const [base, own, ofRaw, ofFrozen, ...rest] = await work.measure(plans, heldOut, 'the whole model');
     if (!base || !own || !ofRaw || !ofFrozen) throw new RangeError('Cannot measure: nothing was answered');
-    const [ofFresh] = rest;
+    const ofFresh = hasFresh ? rest.shift() : undefined;
+    const ofCentred = centred ? rest.shift() : undefined;
     original = base.loss;
     sweep = work.sweep.map(({ kappa, calibration }, i) => ({
       kappa,
       calibration,
-      heldOut: rest[i + Number(hasFresh)]?.loss ?? Number.NaN,
+      heldOut: rest[i]?.loss ?? Number.NaN,
     }));
     lossMap = own.perToken.map((row, w) =>
       Array.from(row, (loss, t) => loss - (base.perToken[w]?.[t] ?? Number.NaN)),
     );
-    const native = await work.native(info, members);
+    const native = await nativeTwin(work, info, members);
     measured = {
       raw: bare(ofRaw),
       fitted: bare(own),
-      fresh: hasFresh && ofFresh ? bare(ofFresh) : null,
+      fresh: ofFresh ? bare(ofFresh) : null,
       frozen: bare(ofFrozen),
+      ...(ofCentred ? { frozenCentred: bare(ofCentred) } : {}),
       native,
     };
-    if (spec.tableWindows > 0) table = await work.table(heldOut.slice(0, spec.tableWindows));
+    if (spec.tableWindows > 0) table = await tableOf(work, heldOut.slice(0, spec.tableWindows));
   } catch (thrown) {
     if (!isAbort(thrown)) throw thrown;
     isStopped = true;
@@ -393,6 +341,7 @@ export async function runFit(
     weights: spec.weights,
     sha256: info.twins[norm]?.weights.sha256 ?? info.twins[firstTwin(info)]?.weights.sha256 ?? '',
     method: spec.method,
+    ...(spec.firstToken ? { firstToken: spec.firstToken } : {}),
     kappa: work.kappa,
     isStopped,
     plan: work.plan,

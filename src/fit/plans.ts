@@ -6,11 +6,16 @@ import { Problem } from '../problem.ts';
 import { methodsFor } from './spec.ts';
 import type { FitSpec, Window } from './spec.ts';
 
-export const fitted = (norm: NormId, values: SitePlan['values'] = {}): SitePlan => ({
+export const fitted = (
+  norm: NormId,
+  values: SitePlan['values'] = {},
+  first?: SitePlan['first'],
+): SitePlan => ({
   norm,
   source: 'fitted',
   alphaScale: 1,
   values,
+  ...(first ? { first } : {}),
 });
 
 /** A plan with other members at some sites. */
@@ -47,6 +52,13 @@ export function checkSpec(
         `It can be fitted by ${methods.join(', ')}.`,
       );
   }
+  const { windowTokens } = spec.tune;
+  const longest = windows.calibration[0]?.length ?? 0;
+  if (
+    windowTokens !== undefined &&
+    !(Number.isInteger(windowTokens) && windowTokens > 1 && windowTokens <= longest)
+  )
+    throw wrong(`passages of ${windowTokens} tokens do not fit`, `From 2 to ${longest} do.`);
   for (const [name, given] of Object.entries(windows)) {
     const length = given[0]?.length ?? 0;
     if (!given.length || given.some((passage) => passage.length !== length))

@@ -4,20 +4,30 @@ import type { NormId } from '../norm/registry.ts';
 import { applyAffine, columnStatistics } from '../norm/reference.ts';
 import type { Params } from '../norm/reference.ts';
 
-/** Inputs x[n, C] of a site and outputs y[n, C] wanted of it; n is some windows of T rows. */
+/**
+ * Inputs x[n, C] of a site and outputs y[n, C] wanted of it; n is some windows of T rows. Where `hasFirst` the first row
+ * of each window goes by scalars of its own.
+ */
 export type SiteData = {
   readonly x: Float32Array;
   readonly y: Float32Array;
   readonly C: number;
   readonly T: number;
   readonly eps: number;
+  readonly hasFirst?: boolean;
 };
 
 /** What stands at the site now: γ[C] and β[C]. */
 export type Affine = { readonly gamma: ArrayLike<number>; readonly beta: ArrayLike<number> };
 
 /** Values for a plan, exact in f32, and the share of the wanted output's variance (a channel) they explain. */
-export type Solution = { readonly values: Readonly<Record<string, number[]>>; readonly r2: number };
+export type Solution = {
+  readonly values: Values;
+  /** Scalars of the first token, where they are its own. */
+  readonly first?: Values;
+  readonly r2: number;
+};
+type Values = Readonly<Record<string, number[]>>;
 
 const at = (values: ArrayLike<number>, i: number): number => values[i] ?? Number.NaN;
 
@@ -86,9 +96,37 @@ function spread(y: ArrayLike<number>, C: number): number {
   return sum;
 }
 
+/** The first row of each window, and the others. */
+function apart({ x, y, C, T, eps }: SiteData): { first: SiteData; others: SiteData } {
+  const windows = x.length / C / T;
+  const rows = (of: Float32Array, from: number, count: number): Float32Array => {
+    const taken = new Float32Array(windows * count * C);
+    for (let w = 0; w < windows; w++)
+      taken.set(of.subarray((w * T + from) * C, (w * T + from + count) * C), w * count * C);
+    return taken;
+  };
+  const part = (from: number, count: number): SiteData => ({
+    x: rows(x, from, count),
+    y: rows(y, from, count),
+    C,
+    T: count,
+    eps,
+  });
+  return { first: part(0, 1), others: part(1, T - 1) };
+}
+
+/** Whether the first token has scalars of its own to be fitted. */
+const isApart = (id: NormId, { hasFirst = false, T }: SiteData): boolean =>
+  hasFirst && T > 1 && bends(id) && normSpec(id).gain !== undefined;
+
 /** R² of values on a site's data. */
-export function rSquared(id: NormId, data: SiteData, values: Params): number {
+export function rSquared(id: NormId, data: SiteData, values: Params, first?: Params): number {
   const out = applyAffine(coreOf(id, data, values), data.C, values);
+  if (first) {
+    const { C, T } = data;
+    const own = applyAffine(coreOf(id, apart(data).first, { ...values, ...first }), C, values);
+    for (let w = 0; w * C < own.length; w++) out.set(own.subarray(w * C, (w + 1) * C), w * T * C);
+  }
   let error = 0;
   for (let i = 0; i < out.length; i++) error += (at(out, i) - at(data.y, i)) ** 2;
   return 1 - error / spread(data.y, data.C);
@@ -98,7 +136,13 @@ export function rSquared(id: NormId, data: SiteData, values: Params): number {
  * γ and β carried, γ times κ, and a gain of 1/(κσ) at the centre whatever the member's function: α = 1/(κσ) for tanh,
  * √π/(2κσ) for erf, b = (κσ)². A member without a gain takes κ = 1; one that does nothing but the affine divides by σ.
  */
-export function clip(id: NormId, data: SiteData, { gamma, beta }: Affine, kappa: number): Solution {
+export function clip(id: NormId, data: SiteData, affine: Affine, kappa: number): Solution {
+  const { gamma, beta } = affine;
+  if (isApart(id, data)) {
+    const [first, others] = Object.values(apart(data)).map((part) => clip(id, part, affine, kappa).values);
+    const own = scalarsOf(id, first);
+    return { values: others ?? {}, first: own, r2: rSquared(id, data, others ?? {}, own) };
+  }
   const { mean, sigma } = moments(data.x, data.C);
   const spec = normSpec(id);
   const isAffine = !bends(id) && spec.over === 'element';
@@ -186,12 +230,39 @@ function residual({ x, y, C }: SiteData, f: (u: number) => number): (slope: numb
   };
 }
 
-/** Scalars by line search over the gain (in logarithms, around 1/σ) and over a shift, turn by turn. */
-function searchScalars(id: NormId, data: SiteData): Record<string, number[]> {
+/** Sum of squares that f(slope · x + shift) leaves with γ and β as they are. */
+function remaining(
+  { x, y, C }: SiteData,
+  f: (u: number) => number,
+  { gamma, beta }: Affine,
+): (slope: number, shift: number) => number {
+  return (slope, shift) => {
+    let error = 0;
+    for (let i = 0; i < x.length; i++) {
+      const c = i % C;
+      error += (at(gamma, c) * f(slope * (x[i] ?? 0) + shift) + at(beta, c) - at(y, i)) ** 2;
+    }
+    return error;
+  };
+}
+
+const scalarsOf = (id: NormId, values: Params = {}): Record<string, number[]> =>
+  Object.fromEntries(
+    Object.entries(normSpec(id).params).flatMap(([name, { size }]) =>
+      size === 1 ? [[name, Array.from(values[name] ?? [])] as const] : [],
+    ),
+  );
+
+/**
+ * Scalars by line search over the gain (in logarithms, around 1/σ) and over a shift, turn by turn: for the best γ and β
+ * to go with them, or for those that there are.
+ */
+function searchScalars(id: NormId, data: SiteData, affine?: Affine): Record<string, number[]> {
   const { params, gain, reference } = normSpec(id);
   if (!gain || !reference.bend) return scalarsAt(id, 1);
   const { sigma } = moments(data.x, data.C);
-  const error = residual(data, tabled(reference.bend.value));
+  const f = tabled(reference.bend.value);
+  const error = affine ? remaining(data, f, affine) : residual(data, f);
   const shifts = Object.keys(params).filter((name) => params[name]?.size === 1 && name !== gain.param);
   const bySlope = (shift: number, around: number, reach: number, points: number): number =>
     Math.exp(
@@ -211,6 +282,14 @@ function searchScalars(id: NormId, data: SiteData): Record<string, number[]> {
 
 /** γ and β a channel by linear regression of y on the member's core; its scalars by line search. */
 export function leastSquares(id: NormId, data: SiteData): Solution {
+  if (isApart(id, data)) {
+    // Rows of one kind are many; the few first ones take γ and β from them.
+    const { first, others } = apart(data);
+    const { values } = leastSquares(id, others);
+    const { gamma = [], beta = [] } = values;
+    const own = searchScalars(id, first, { gamma, beta });
+    return { values, first: own, r2: rSquared(id, data, values, own) };
+  }
   const { x, y, C } = data;
   const n = x.length / C;
   const own = { ...searchScalars(id, data), ...stored(id, data) };

@@ -8,6 +8,7 @@ import {
   elements,
   matmulBackward,
   normBackward,
+  scalarNames,
   thetaBackward,
 } from '../kernel/backward.ts';
 import { dispatchOf } from '../kernel/batch.ts';
@@ -29,8 +30,15 @@ import type { Lab, Model } from './lab.ts';
 type Buffers = Readonly<Record<string, GpuBuffer>>;
 type Pending = { readonly kernel: PlannedKernel; readonly buffers: Buffers };
 
-/** Parameters of a site on the device, and where its gradients go. */
-type TapeSite = { readonly theta: GpuBuffer; readonly gradient: GpuBuffer; readonly P: number };
+/** Parameters of a site on the device, the first token's where they are its own, and where their gradients go. */
+type TapeSite = {
+  readonly theta: GpuBuffer;
+  readonly first: GpuBuffer | null;
+  readonly gradient: GpuBuffer;
+  /** [P], and behind it the first token's scalars where they are its own. */
+  readonly count: number;
+  readonly scalars: number;
+};
 
 class TapeComposer implements Composer {
   block: number | null = null;
@@ -142,29 +150,48 @@ class TapeComposer implements Composer {
   }
 
   norm(site: string, { from, to }: NormStep): void {
+    const { model } = this.#model.checkpoint;
+    const { C } = model.dims;
     const {
-      dims: { C },
-      norm: { eps },
-    } = this.#model.checkpoint.model;
-    const { norm, values, isMeasured } = thetaAt(this.#model, this.#plan, site);
+      norm,
+      values,
+      first: ofFirst,
+      isMeasured,
+      eps = model.norm.eps,
+    } = thetaAt(this.#model, this.#plan, site);
     if (isMeasured) throw new RangeError(`Cannot fit: site "${site}" takes its statistics from the tokens`);
     const { P } = thetaLayout(norm, C);
     const theta = this.#gpu.upload(`${site}.theta`, 'parameters', values);
-    this.owned.push(theta);
-    const gradient = this.buffer(`d ${site}.theta`, P);
-    this.sites.set(site, { theta, gradient, P });
+    const first = ofFirst ? this.#gpu.upload(`${site}.theta.first`, 'parameters', ofFirst) : null;
+    this.owned.push(theta, ...(first ? [first] : []));
+    const scalars = scalarNames(norm).length;
+    const count = P + (first ? scalars : 0);
+    const gradient = this.buffer(`d ${site}.theta`, count);
+    this.sites.set(site, { theta, first, gradient, count, scalars });
     const x = this.value(from);
     const shape = { C, eps, dtype: 'f32', form: 'tuned', hasResidual: false } as const;
-    this.#send(normKernel(norm, shape, this.#gpu.machine), { x, theta, y: this.#next(to, C) });
+    const kernel = normKernel(norm, shape, this.#gpu.machine);
+    const y = this.#next(to, C);
+    this.#send(kernel, { x, theta, y });
+    if (first)
+      this.#send(
+        { ...kernel, workgroups: () => kernel.workgroups(1) },
+        { x, theta: first, y, run: this.#model.space.firstRow },
+      );
     this.#backward.push(() => {
       const dy = this.gradient(to, C);
       this.#given.delete(to);
       const [taken, shares] = [this.scratch('taken', C), this.scratch('shares', 2)];
       const buffers = { x, theta, dy, dx: this.gradient(from, C), taken, shares };
-      return [
-        { kernel: normBackward(norm, C, eps, this.#adds(from)), buffers },
-        { kernel: thetaBackward(norm, C), buffers: { taken, dy, shares, dtheta: gradient } },
-      ];
+      const adds = this.#adds(from);
+      const rows = first
+        ? [
+            { kernel: normBackward(norm, C, eps, adds, 'first'), buffers: { ...buffers, theta: first } },
+            { kernel: normBackward(norm, C, eps, adds, 'others'), buffers },
+          ]
+        : [{ kernel: normBackward(norm, C, eps, adds), buffers }];
+      const sum = { taken, dy, shares, dtheta: gradient };
+      return [...rows, { kernel: thetaBackward(norm, C, first !== null), buffers: sum }];
     });
   }
 
@@ -288,7 +315,7 @@ export class Tape implements Disposable {
       const pending = [...composer.forward, { kernel: divergenceKernel(V), buffers }, ...composer.backward()];
       const steps = await Promise.all(
         pending.map(({ kernel, buffers: own }) =>
-          dispatchOf(lab.compiler, kernel.spec, { ...own, run: model.space.run }, kernel.workgroups(T)),
+          dispatchOf(lab.compiler, kernel.spec, { run: model.space.run, ...own }, kernel.workgroups(T)),
         ),
       );
       return new Tape(lab, model, T, composer, steps, wanted, losses);
@@ -299,8 +326,8 @@ export class Tape implements Disposable {
   }
 
   /**
-   * KL in nats per token from `wanted` (logits [T, V], in `source`) to the forward of these tokens, and its gradient for
-   * the parameters of every site, as thetaLayout has them.
+   * KL in nats per token from `wanted` (logits [T, V]) to the forward of these tokens, and its gradient for the
+   * parameters of every site, as thetaLayout has them and, behind those, the first token's own scalars.
    */
   async step(
     tokens: readonly number[],
@@ -323,24 +350,30 @@ export class Tape implements Disposable {
     const sites = [...this.sites];
     const bytes = await gpu.read([
       { buffer: this.#losses, sizeBytes: 4 * this.#T },
-      ...sites.map(([, { gradient, P }]) => ({ buffer: gradient, sizeBytes: 4 * P })),
+      ...sites.map(([, { gradient, count }]) => ({ buffer: gradient, sizeBytes: 4 * count })),
     ]);
     const losses = new Float32Array(bytes, 0, this.#T);
     let at = 4 * this.#T;
     const gradients = new Map(
-      sites.map(([site, { P }]) => {
-        const values = new Float32Array(bytes, at, P);
-        at += 4 * P;
+      sites.map(([site, { count }]) => {
+        const values = new Float32Array(bytes, at, count);
+        at += 4 * count;
         return [site, values];
       }),
     );
     return { loss: losses.reduce((sum, loss) => sum + loss / this.#T, 0), gradients };
   }
 
-  /** New parameters of a site, [P]. */
+  /** New parameters of a site, [P], and behind them the first token's scalars where they are its own. */
   write(site: string, theta: Float32Array): void {
+    const { gpu } = this.#lab;
     const found = this.sites.get(site);
-    if (found) this.#lab.gpu.write(found.theta, theta);
+    if (!found) return;
+    const { first, count, scalars } = found;
+    gpu.write(found.theta, theta.subarray(0, count - (first ? scalars : 0)));
+    if (!first) return;
+    gpu.write(first, theta.subarray(0, count - 2 * scalars));
+    gpu.write(first, theta.subarray(count - scalars), 4 * (count - 2 * scalars));
   }
 
   [Symbol.dispose](): void {

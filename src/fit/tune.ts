@@ -1,11 +1,13 @@
 // Fine-tuning: gradient descent on the parameters of some sites' norms, so that the model predicts what the original
 // does. Nothing else of the model moves.
-import type { Plan, SitePlan } from '../model/plan.ts';
+import { scalarNames } from '../kernel/backward.ts';
+import type { Plan, SitePlan, Theta } from '../model/plan.ts';
 import { randomFrom } from '../model/sample.ts';
 import { normSpec, thetaLayout } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import { logitsOf, programOf, thetaAt } from './lab.ts';
 import type { Lab, Model } from './lab.ts';
+import { fitted } from './plans.ts';
 import { Tape } from './tape.ts';
 import type { FitSpec, Window } from './spec.ts';
 
@@ -19,30 +21,37 @@ const [BETA_1, BETA_2, EPSILON] = [0.9, 0.99, 1e-8];
  */
 export class SiteAdam {
   readonly norm: NormId;
-  /** [P], as they run. */
+  /** [P] as they run, and behind them the first token's scalars where they are its own. */
   readonly theta: Float32Array;
   readonly #C: number;
+  readonly #P: number;
   readonly #values: Float64Array;
   readonly #scale: Float64Array;
   readonly #first: Float64Array;
   readonly #second: Float64Array;
-  /** Offset of the value that moves in logarithms, or -1. */
-  readonly #inLogs: number;
+  readonly #isInLogs: Uint8Array;
   readonly #isFree: Uint8Array;
 
-  constructor(norm: NormId, theta: Float32Array, C: number) {
+  constructor({ norm, values, first }: Theta, C: number) {
     this.norm = norm;
-    this.theta = theta.slice();
     this.#C = C;
-    this.#values = Float64Array.from(theta);
-    const P = theta.length;
-    [this.#first, this.#second] = [new Float64Array(P), new Float64Array(P)];
-    this.#scale = new Float64Array(P).fill(1);
-    this.#isFree = new Uint8Array(P);
     const { params, gain } = normSpec(norm);
-    const { offsets } = thetaLayout(norm, C);
-    const gainAt = gain ? (offsets[gain.param] ?? -1) : -1;
-    this.#inLogs = (theta[gainAt] ?? 0) > 0 ? gainAt : -1;
+    const { offsets, P } = thetaLayout(norm, C);
+    const own = first ? first.subarray(P - scalarNames(norm).length) : new Float32Array();
+    const theta = (this.theta = Float32Array.of(...values, ...own));
+    const n = theta.length;
+    this.#P = P;
+    this.#values = Float64Array.from(theta);
+    [this.#first, this.#second] = [new Float64Array(n), new Float64Array(n)];
+    this.#scale = new Float64Array(n).fill(1);
+    this.#isFree = new Uint8Array(n).fill(1, P);
+    this.#isInLogs = new Uint8Array(n);
+    const gainAt = gain ? (offsets[gain.param] ?? n) : n;
+    for (const at of [gainAt, gainAt + own.length])
+      if ((theta[at] ?? 0) > 0) {
+        this.#isInLogs[at] = 1;
+        this.#values[at] = Math.log(theta[at] ?? 1);
+      }
     const gammaAt = offsets['gamma'] ?? 0;
     const gamma = theta.subarray(gammaAt, gammaAt + C);
     const size = Math.sqrt(gamma.reduce((sum, value) => sum + (value * value) / C, 0)) || 1;
@@ -53,21 +62,21 @@ export class SiteAdam {
       this.#isFree.fill(1, at, at + count);
       if (param.size === 'C') this.#scale.fill(size, at, at + count);
     }
-    if (this.#inLogs >= 0) this.#values[this.#inLogs] = Math.log(theta[this.#inLogs] ?? 1);
   }
 
-  /** One step along `gradient` [P]; `step` counts from 1. */
+  /** One step along `gradient`, as long as theta; `step` counts from 1. */
   move(gradient: Float32Array, rate: number, step: number): void {
     for (let i = 0; i < this.theta.length; i++) {
       if (!this.#isFree[i]) continue;
-      const scale = i === this.#inLogs ? (this.theta[i] ?? 1) : (this.#scale[i] ?? 1);
+      const isInLogs = this.#isInLogs[i] === 1;
+      const scale = isInLogs ? (this.theta[i] ?? 1) : (this.#scale[i] ?? 1);
       const g = (gradient[i] ?? 0) * scale;
       const first = (this.#first[i] = BETA_1 * (this.#first[i] ?? 0) + (1 - BETA_1) * g);
       const second = (this.#second[i] = BETA_2 * (this.#second[i] ?? 0) + (1 - BETA_2) * g * g);
       const move =
         (rate * (first / (1 - BETA_1 ** step))) / (Math.sqrt(second / (1 - BETA_2 ** step)) + EPSILON);
-      const value = (this.#values[i] = (this.#values[i] ?? 0) - move * (i === this.#inLogs ? 1 : scale));
-      this.theta[i] = i === this.#inLogs ? Math.exp(value) : value;
+      const value = (this.#values[i] = (this.#values[i] ?? 0) - move * (isInLogs ? 1 : scale));
+      this.theta[i] = isInLogs ? Math.exp(value) : value;
     }
   }
 
@@ -78,7 +87,9 @@ export class SiteAdam {
       const at = offsets[name] ?? 0;
       return [name, Array.from(this.theta.subarray(at, at + (size === 'C' ? this.#C : 1)))] as const;
     });
-    return { norm: this.norm, source: 'fitted', alphaScale: 1, values: Object.fromEntries(values) };
+    const own = this.theta.subarray(this.#P);
+    const first = scalarNames(this.norm).map((name, i) => [name, [own[i] ?? 0]] as const);
+    return fitted(this.norm, Object.fromEntries(values), own.length ? Object.fromEntries(first) : undefined);
   }
 }
 
@@ -111,11 +122,13 @@ export async function fineTune(
   onStep: (loss: number, plan: Plan) => void,
 ): Promise<Plan> {
   const { C, V } = model.checkpoint.model.dims;
-  const T = windows[0]?.length ?? 0;
+  const T = spec.windowTokens ?? windows[0]?.length ?? 0;
+  const passages = windows.flatMap((passage) =>
+    Array.from({ length: Math.floor(passage.length / T) }, (_, i) => passage.slice(T * i, T * (i + 1))),
+  );
   const movers = new Map(
     sites.map((site) => {
-      const { norm, values } = thetaAt(model, plan, site);
-      return [site, new SiteAdam(norm, values, C)];
+      return [site, new SiteAdam(thetaAt(model, plan, site), C)];
     }),
   );
   const current = (): Plan => ({
@@ -125,10 +138,10 @@ export async function fineTune(
   using teacher = await programOf(lab, model, original);
   using tape = await Tape.build(lab, model, plan, T);
   const kept = new Map<number, Float32Array>();
-  const order = shuffled(windows.length, spec.seed);
+  const order = shuffled(passages.length, spec.seed);
   for (let step = 0; step < spec.steps; step++) {
     const index = order.next().value ?? 0;
-    const tokens = windows[index] ?? [];
+    const tokens = passages[index] ?? [];
     const wanted = kept.get(index) ?? (await logitsOf(lab, model, teacher, tokens));
     if (4 * T * V * (kept.size + 1) <= KEPT_BYTES) kept.set(index, wanted);
     const { loss, gradients } = await tape.step(tokens, wanted);

@@ -10,8 +10,17 @@ const LANES = 64;
 const SPAN = 8;
 const MOST_GROUPS = 65535;
 
-/** x, theta[P], dy[T, C] → dx, taken[T, C], shares[T, 2]. */
-export function normBackward(id: NormId, C: number, eps: number, isAdded: boolean): PlannedKernel {
+/** Which rows a norm's backward is for: all, or the first one alone and the others, each with a theta of its own. */
+export type Rows = 'all' | 'first' | 'others';
+
+/** x, theta[P], dy[T, C] → dx, taken[T, C], shares[T, 2] of these rows. */
+export function normBackward(
+  id: NormId,
+  C: number,
+  eps: number,
+  isAdded: boolean,
+  rows: Rows = 'all',
+): PlannedKernel {
   const { constants } = memberInMemory(id, { C, eps, dtype: 'f32', hasResidual: false });
   const { over, line } = normSpec(id);
   return {
@@ -23,16 +32,21 @@ export function normBackward(id: NormId, C: number, eps: number, isAdded: boolea
         OVER_ROW: over === 'token',
         CENTRED: line?.isCentred === true,
         ADD: isAdded,
+        FROM: Number(rows === 'others'),
       },
     },
-    workgroups: (T) => [T],
+    workgroups: (T) => [rows === 'first' ? 1 : T - Number(rows === 'others')],
   };
 }
 
-/** taken, dy[T, C], shares[T, 2] → dtheta[P]. */
-export function thetaBackward(id: NormId, C: number): PlannedKernel {
+/** Names of a member's scalars, as they lie at the end of theta. */
+export const scalarNames = (id: NormId): string[] =>
+  Object.entries(normSpec(id).params).flatMap(([name, { size }]) => (size === 1 ? [name] : []));
+
+/** taken, dy[T, C], shares[T, 2] → dtheta[P], and behind it the first token's scalars where they are its own. */
+export function thetaBackward(id: NormId, C: number, hasFirst = false): PlannedKernel {
   const { offsets } = thetaLayout(id, C);
-  const scalars = Object.entries(normSpec(id).params).filter(([, { size }]) => size === 1);
+  const scalars = scalarNames(id);
   return {
     spec: {
       files: ['fit/theta_back'],
@@ -43,7 +57,8 @@ export function thetaBackward(id: NormId, C: number): PlannedKernel {
         GAMMA: offsets['gamma'] ?? 0,
         BETA: offsets['beta'] ?? 0,
         SCALARS: scalars.length,
-        BEGIN: offsets[scalars[0]?.[0] ?? ''] ?? 0,
+        BEGIN: offsets[scalars[0] ?? ''] ?? 0,
+        FIRST: hasFirst,
       },
     },
     workgroups: () => [Math.ceil((C + scalars.length) / LANES)],

@@ -33,13 +33,14 @@ const COUNTS = DRIVE.bins + 2 + CURVE.across * CURVE.up;
 const constantName = (field: TokenField): string =>
   `F_${field.replace(/[A-Z]/g, (c) => `_${c}`).toUpperCase()}`;
 
-function probe(file: string, id: NormId, C: number, eps: number, rows: number): KernelSpec {
+function probe(file: string, id: NormId, C: number, eps: number, rows: number, from: number): KernelSpec {
   const member = memberInMemory(id, { C, eps, dtype: 'f32', hasResidual: false });
   return {
     files: [...member.files, 'probe/_io', file],
     entry: 'forward',
     constants: {
       ...member.constants,
+      FROM: from,
       FIELDS: TOKEN_FIELDS.length,
       ...Object.fromEntries(TOKEN_FIELDS.map((field, index) => [constantName(field), index])),
       ROWS: rows,
@@ -51,13 +52,13 @@ function probe(file: string, id: NormId, C: number, eps: number, rows: number): 
   };
 }
 
-/** x[T, C] → token_stats[site]; one workgroup a row. */
-export const tokenProbe = (id: NormId, C: number, eps: number, rows: number): KernelSpec =>
-  probe('probe/token', id, C, eps, rows);
+/** x[T, C] → token_stats[site]; one workgroup a row, the first of them `from`. */
+export const tokenProbe = (id: NormId, C: number, eps: number, rows: number, from = 0): KernelSpec =>
+  probe('probe/token', id, C, eps, rows, from);
 
-/** x[T, C], token_stats[site] → counts[site]; one workgroup a row. */
-export const histogramProbe = (id: NormId, C: number, eps: number, rows: number): KernelSpec =>
-  probe('probe/histogram', id, C, eps, rows);
+/** x[T, C], token_stats[site] → counts[site]; one workgroup a row, the first of them `from`. */
+export const histogramProbe = (id: NormId, C: number, eps: number, rows: number, from = 0): KernelSpec =>
+  probe('probe/histogram', id, C, eps, rows, from);
 
 export const statsBytes = (sites: number, rows: number): number => sites * rows * TOKEN_FIELDS.length * 4;
 export const countsBytes = (sites: number): number => sites * COUNTS * 4;

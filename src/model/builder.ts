@@ -160,17 +160,16 @@ export class Builder implements Composer {
     this.thetas.set(siteId, theta);
     this.#norms.read(from);
     const norm = { siteId, block: this.block, from, to, theta };
-    const mayWait = (this.#fusion.fold || this.#fusion.prologue) && !theta.isMeasured && !isKept;
+    const mayWait =
+      (this.#fusion.fold || this.#fusion.prologue) && !theta.isMeasured && !theta.first && !isKept;
     if (mayWait) return this.#norms.add(norm);
     this.#norms.write(to);
     this.#sendNorm(norm);
   }
 
   #sendNorm({ siteId, from, to, theta, block }: WaitingNorm): void {
-    const {
-      dims: { C },
-      norm: { eps },
-    } = this.#model;
+    const { C } = this.#model.dims;
+    const { eps = this.#model.norm.eps } = theta;
     const thetaBuffer = this.#gpu.upload(`${siteId}.theta`, 'parameters', theta.values);
     this.owned.push(thetaBuffer);
     const x = this.#space.activation(from, C);
@@ -184,19 +183,35 @@ export class Builder implements Composer {
         flops: (T) => 8 * T * C,
       });
     }
-    const hasResidual = this.#fusion.residual && !theta.isMeasured && this.#putAside(from);
+    const isPlain = !theta.isMeasured && !theta.first;
+    const hasResidual = this.#fusion.residual && isPlain && this.#putAside(from);
     const shape = { C, eps, dtype: 'f32', form: 'tuned', hasResidual } as const;
     const { spec, workgroups } = normKernel(theta.norm, shape, this.#gpu.machine);
+    const tap = theta === this.thetas.get(siteId) ? { tap: { site: siteId, x, y: buffers.y } } : {};
     this.#push(siteId, 'norm', spec, {
       site: siteId,
       block,
-      ...(theta === this.thetas.get(siteId) ? { tap: { site: siteId, x, y: buffers.y } } : {}),
+      ...(theta.first ? {} : tap),
       buffers: hasResidual ? { ...buffers, delta: this.#space.activation('delta', C) } : buffers,
       workgroups,
       bytes: (T) => normBytes(theta.norm, shape, T),
       flops: (T) => 8 * T * C,
     });
-    if (this.#mode.hasProbes) this.#probe(siteId, theta, buffers);
+    const first = theta.first && this.#gpu.upload(`${siteId}.theta.first`, 'parameters', theta.first);
+    if (first) {
+      // Its row once more, by its own scalars; after cached tokens there is no first one.
+      this.owned.push(first);
+      this.#push(`${siteId}.first`, 'norm', spec, {
+        site: siteId,
+        block,
+        ...tap,
+        buffers: { ...buffers, theta: first, run: this.#space.firstRow },
+        workgroups: (_T, past) => (past === 0 ? workgroups(1) : [0]),
+        bytes: (_T, past) => (past === 0 ? normBytes(theta.norm, shape, 1) : 0),
+        flops: (_T, past) => (past === 0 ? 8 * C : 0),
+      });
+    }
+    if (this.#mode.hasProbes) this.#probe(siteId, theta, buffers, first);
   }
 
   /** Has the operation just before, if it adds to `name`, write to delta instead. False if it does not add. */
@@ -208,11 +223,14 @@ export class Builder implements Composer {
     return true;
   }
 
-  #probe(siteId: string, theta: Theta, buffers: Readonly<Record<string, GpuBuffer>>): void {
-    const {
-      dims: { C },
-      norm: { eps },
-    } = this.#model;
+  #probe(
+    siteId: string,
+    theta: Theta,
+    buffers: Readonly<Record<string, GpuBuffer>>,
+    first: GpuBuffer | undefined,
+  ): void {
+    const { C } = this.#model.dims;
+    const { eps = this.#model.norm.eps } = theta;
     const index = this.#sites.findIndex((site) => site.id === siteId);
     const { rows } = this.#space;
     const probeBuffers = {
@@ -221,18 +239,25 @@ export class Builder implements Composer {
       counts: this.#space.probes('counts', countsBytes(this.#sites.length)),
       site: this.#space.site(index),
     };
-    for (const [suffix, spec] of [
-      ['token', tokenProbe(theta.norm, C, eps, rows)],
-      ['histogram', histogramProbe(theta.norm, C, eps, rows)],
-    ] as const) {
-      this.#push(`${siteId}.${suffix}`, 'probe', spec, {
-        site: siteId,
-        buffers: probeBuffers,
-        workgroups: (T) => [T],
-        bytes: (T) => 2 * T * C * 4,
-        flops: (T) => 20 * T * C,
-      });
-    }
+    // All rows at once, or the first and the others; the histogram reads what was found of all.
+    const parts = first
+      ? [
+          { from: 0, own: { theta: first }, rowsOf: () => 1 },
+          { from: 1, own: {}, rowsOf: (T: number) => T - 1 },
+        ]
+      : [{ from: 0, own: {}, rowsOf: (T: number) => T }];
+    for (const [suffix, probe] of [
+      ['token', tokenProbe],
+      ['histogram', histogramProbe],
+    ] as const)
+      for (const { from, own, rowsOf } of parts)
+        this.#push(`${siteId}.${suffix}`, 'probe', probe(theta.norm, C, eps, rows, from), {
+          site: siteId,
+          buffers: { ...probeBuffers, ...own },
+          workgroups: (T) => [rowsOf(T)],
+          bytes: (T) => 2 * rowsOf(T) * C * 4,
+          flops: (T) => 20 * rowsOf(T) * C,
+        });
   }
 
   /** from[T, K] → to[T, N]: to = act(from · wᵀ + b), or added to what is there; a dispatch for each buffer of w. */
@@ -250,7 +275,7 @@ export class Builder implements Composer {
     // A kernel cannot read what it writes.
     const isFused = norm !== undefined && this.#fusion.prologue && norm.from !== to;
     const prologue: Prologue | undefined = isFused
-      ? { norm: norm.theta.norm, eps: this.#model.norm.eps, hasAffine: !folded }
+      ? { norm: norm.theta.norm, eps: norm.theta.eps ?? this.#model.norm.eps, hasAffine: !folded }
       : undefined;
     if (norm && !isFused) this.#sendNorm(folded ? { ...norm, theta: withoutAffine(norm.theta, K) } : norm);
     if (isFused || folded) this.#norms.spend(from);
@@ -376,7 +401,7 @@ export class Builder implements Composer {
       block,
       tap,
       spec,
-      buffers: { ...buffers, run: this.#space.run },
+      buffers: { run: this.#space.run, ...buffers },
       ...counts,
     });
   }

@@ -44,13 +44,17 @@ export type Theta = {
   readonly norm: NormId;
   /** [P] as thetaLayout says. */
   readonly values: Float32Array;
+  /** [P] for the first token of a sequence, where its scalars are its own. */
+  readonly first?: Float32Array;
+  /** ε of this site; the model's if not given. */
+  readonly eps?: number;
   /** Mean and variance are to be taken from the prompt's own tokens: the run is not causal. */
   readonly isMeasured: boolean;
 };
 
 /** Parameters of a site: the plan's values, else the weights' tensor of the same name, else the default. */
 export function resolveTheta(
-  { norm, alphaScale, values }: SitePlan,
+  { norm, alphaScale, values, first, eps }: SitePlan,
   C: number,
   vector: (tensor: string) => Float32Array | undefined,
 ): Theta {
@@ -68,12 +72,24 @@ export function resolveTheta(
     theta.subarray(offset, offset + count).set(given ?? new Float32Array(count).fill(param.default));
     if (!given && param.measured === 'variance') isMeasured = true;
   }
+  const ofFirst = first && theta.slice();
+  for (const [name, own] of Object.entries(first ?? {})) ofFirst?.set(own, offsets[name] ?? P);
   if (spec.gain) {
     const at = offsets[spec.gain.param] ?? 0;
-    theta[at] = (theta[at] ?? 0) * alphaScale ** spec.gain.power;
+    for (const one of [theta, ofFirst]) if (one) one[at] = (one[at] ?? 0) * alphaScale ** spec.gain.power;
   }
-  return { norm, values: theta, isMeasured };
+  return {
+    norm,
+    values: theta,
+    isMeasured,
+    ...(ofFirst ? { first: ofFirst } : {}),
+    ...(eps === undefined ? {} : { eps }),
+  };
 }
+
+/** What stands at the site for the token at `position`. */
+export const thetaAtPosition = (theta: Theta, position: number): Theta =>
+  theta.first && position === 0 ? { ...theta, values: theta.first } : theta;
 
 /** The member's own scalars (α, s, b), as they run. */
 export function thetaScalars({ norm, values }: Theta, C: number): Record<string, number> {

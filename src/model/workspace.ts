@@ -10,12 +10,15 @@ export class Workspace implements Disposable {
   readonly rows: number;
   readonly #buffers = new Map<string, GpuBuffer>();
   readonly run: GpuBuffer;
+  /** A run of the first token alone, for what it does not share with the others. */
+  readonly firstRow: GpuBuffer;
   readonly one: GpuBuffer;
 
   constructor(gpu: Gpu, rows: number) {
     this.#gpu = gpu;
     this.rows = rows;
     this.run = gpu.buffer('run', 'parameters', 16, GPUBufferUsage.UNIFORM);
+    this.firstRow = gpu.uniform('run of the first row', Uint32Array.of(1, 0));
     this.one = gpu.upload('one', 'parameters', Float32Array.of(1));
   }
 
@@ -64,6 +67,7 @@ export class Workspace implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const buffer of [...this.#buffers.values(), this.run, this.one]) buffer[Symbol.dispose]();
+    for (const buffer of [...this.#buffers.values(), this.run, this.firstRow, this.one])
+      buffer[Symbol.dispose]();
   }
 }

@@ -59,6 +59,7 @@ export class OnnxComposer implements Composer {
   /** Which key a token may see: causal ones below and on the diagonal. */
   readonly #mask: string;
   readonly #position: string;
+  #first: string | undefined;
   #table = '';
 
   constructor(checkpoint: Checkpoint, plan: Plan, options: OnnxOptions) {
@@ -103,6 +104,16 @@ export class OnnxComposer implements Composer {
       op('Unsqueeze', [keys, graph.ints(0)]),
       op('Unsqueeze', [this.#position, graph.ints(1)]),
     ]);
+  }
+
+  /** Which of the tokens is the first of its sequence: [tokens, 1], one node for all sites. */
+  #isFirst(): string {
+    const { graph } = this;
+    const { dims } = this.#checkpoint.model;
+    return (this.#first ??= graph.op('Equal', [
+      graph.op('Unsqueeze', [this.#position || graph.ints(...Array(dims.T).keys()), graph.ints(1)]),
+      graph.int(0),
+    ]));
   }
 
   #value(name: string): string {
@@ -182,10 +193,7 @@ export class OnnxComposer implements Composer {
   norm(siteId: string, { from, to, isKept = false }: NormStep): void {
     const { graph } = this;
     const { op } = graph;
-    const {
-      dims: { C },
-      norm: { eps },
-    } = this.#checkpoint.model;
+    const { C } = this.#checkpoint.model.dims;
     const sitePlan = this.#plan.sites[siteId];
     if (!sitePlan) throw new RangeError(`Cannot write the graph: the plan says nothing of site "${siteId}"`);
     const theta = resolveTheta(sitePlan, C, (tensor) => {
@@ -194,9 +202,9 @@ export class OnnxComposer implements Composer {
     });
     const { params, onnx } = normSpec(theta.norm);
     const { offsets } = thetaLayout(theta.norm, C);
-    const valuesOf = (name: string): Float32Array => {
+    const valuesOf = (name: string, all = theta.values): Float32Array => {
       const offset = offsets[name] ?? 0;
-      return theta.values.slice(offset, offset + (params[name]?.size === 'C' ? C : 1));
+      return all.slice(offset, offset + (params[name]?.size === 'C' ? C : 1));
     };
     graph.scope = siteId;
     const affine = { gamma: valuesOf('gamma'), beta: valuesOf('beta') };
@@ -208,7 +216,10 @@ export class OnnxComposer implements Composer {
           : isFolded && name === 'beta'
             ? new Float32Array(C)
             : valuesOf(name);
-      return graph.floats(`${siteId}.${name}`, [values.length], values);
+      const shared = graph.floats(`${siteId}.${name}`, [values.length], values);
+      if (!theta.first || params[name]?.size === 'C') return shared;
+      const own = graph.floats(`${siteId}.${name}.first`, [1], valuesOf(name, theta.first));
+      return op('Where', [this.#isFirst(), own, shared]);
     };
     const x = this.#value(from);
     let y = onnx.write({
@@ -217,7 +228,7 @@ export class OnnxComposer implements Composer {
       param,
       number: (value) => graph.floats(`number/${value}`, [1], Float32Array.of(value)),
       lastAxis: () => graph.ints(-1),
-      eps,
+      eps: theta.eps ?? this.#checkpoint.model.norm.eps,
       isMeasured: theta.isMeasured,
       opset: opsetOf(this.#options),
     });

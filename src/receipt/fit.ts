@@ -18,8 +18,27 @@ const table = (head: readonly string[], rows: readonly (readonly string[])[]): s
 const digits = (value: number | null | undefined, n = 4): string =>
   value === null || value === undefined ? '' : value.toFixed(n);
 
-/** The report in Markdown. */
-export function fitMarkdown(report: FitReport): string {
+const scalarWords = (scalars: Readonly<Record<string, number>>): string =>
+  Object.entries(scalars)
+    .map(([name, value]) => `${name} ${value.toPrecision(4)}`)
+    .join(', ');
+
+const BLOCK = 20;
+
+/** Medians of blocks of steps. */
+function traceWords(trace: readonly number[]): string[] {
+  if (!trace.length) return [];
+  const medians = Array.from({ length: Math.ceil(trace.length / BLOCK) }, (_, i) => {
+    const block = trace.slice(BLOCK * i, BLOCK * (i + 1)).toSorted((a, b) => a - b);
+    return digits(block[block.length >> 1]);
+  });
+  return [
+    `${trace.length} steps of fine-tuning; KL to the original's predictions in nats per token, medians of ${BLOCK} steps: ${medians.join(', ')}.`,
+  ];
+}
+
+/** The report in Markdown; `snippet` is what loads the converted model in PyTorch. */
+export function fitMarkdown(report: FitReport, snippet?: string): string {
   const { measured, heldOutLoss, sites, sweep, seconds, tokens } = report;
   const row = (name: string, { loss, kl, top1 }: Measured): string[] => [
     name,
@@ -35,7 +54,10 @@ export function fitMarkdown(report: FitReport): string {
           row(`fitted: ${report.method}`, measured.fitted),
           row('raw swap', measured.raw),
           ...(measured.fresh ? [row('fresh module', measured.fresh)] : []),
-          row('σ frozen', measured.frozen),
+          row('σ and μ frozen', measured.frozen),
+          ...(measured.frozenCentred
+            ? [row('σ frozen, mean of each token taken off', measured.frozenCentred)]
+            : []),
           ...(measured.native
             ? [[`trained so (${measured.native.weights})`, digits(measured.native.loss), '', '']]
             : []),
@@ -62,19 +84,19 @@ export function fitMarkdown(report: FitReport): string {
           ),
         ]
       : []),
+    ...traceWords(report.trace),
     table(
       ['site', 'norm', 'scalars', 'R²', 'Δloss alone', 'Δloss of all for it'],
-      sites.map(({ site, norm, scalars, r2, aloneDelta, withoutDelta }) => [
+      sites.map(({ site, norm, scalars, firstScalars, r2, aloneDelta, withoutDelta }) => [
         site,
         normSpec(norm).label,
-        Object.entries(scalars)
-          .map(([name, value]) => `${name} ${value.toPrecision(4)}`)
-          .join(', '),
+        `${scalarWords(scalars)}${firstScalars ? `; first token ${scalarWords(firstScalars)}` : ''}`,
         digits(r2),
         digits(aloneDelta),
         digits(withoutDelta === null ? null : -withoutDelta),
       ]),
     ),
   ];
+  if (snippet !== undefined) parts.push(`## In PyTorch\n\n\`\`\`python\n${snippet.trimEnd()}\n\`\`\``);
   return `${parts.join('\n\n')}\n`;
 }

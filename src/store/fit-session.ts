@@ -59,7 +59,8 @@ export function createFitSession(
 
   async function ownWindows(model: string, { own }: FitDraft, context: number): Promise<readonly Window[]> {
     const tokens = await engine.tokenize(model, own);
-    if (tokens.length >= 2) return windowsOf(tokens, context);
+    // The first token of the vocabulary stands before each text.
+    if (tokens.length >= 2) return windowsOf([0, ...tokens.map(({ id }) => id)], context);
     throw new Problem(
       'usage',
       'Cannot fit: the text to fit on is empty',

@@ -4,7 +4,7 @@ import { convertModel } from '../../src/engine/convert.ts';
 import { Library } from '../../src/engine/library.ts';
 import { Session } from '../../src/engine/device-session.ts';
 import { WgslEngine } from '../../src/engine/wgsl.ts';
-import { originalPlan } from '../../src/fit/plans.ts';
+import { fitted as fittedSite, originalPlan } from '../../src/fit/plans.ts';
 import { logitsOf, programOf } from '../../src/fit/lab.ts';
 import type { Model } from '../../src/fit/lab.ts';
 import { scalarsAt } from '../../src/fit/solve.ts';
@@ -12,8 +12,9 @@ import { fitAll, METHODS } from '../../src/fit/spec.ts';
 import type { FitReport, Method } from '../../src/fit/spec.ts';
 import { Tape } from '../../src/fit/tape.ts';
 import { fineTune } from '../../src/fit/tune.ts';
-import { normBackward, thetaBackward } from '../../src/kernel/backward.ts';
-import type { Plan } from '../../src/model/plan.ts';
+import { normBackward, scalarNames, thetaBackward } from '../../src/kernel/backward.ts';
+import type { Plan, SitePlan } from '../../src/model/plan.ts';
+import { Program } from '../../src/model/program.ts';
 import { randomFrom } from '../../src/model/sample.ts';
 import { sitesOf } from '../../src/model/model.ts';
 import { Weights } from '../../src/model/weights.ts';
@@ -111,7 +112,7 @@ describe.each(NORM_IDS)('backward of %s', (id) => {
   });
 });
 
-/** Members by turns, with gains that suit no site: every backward is in it. */
+/** Members by turns, with gains that suit no site and others for the first token: every backward is in it. */
 const MIXED: Plan = {
   weights: WEIGHTS,
   sites: Object.fromEntries(
@@ -121,7 +122,8 @@ const MIXED: Plan = {
       );
       const norm = members[i % members.length] ?? checkpoint.norm;
       const values = bends(norm) ? scalarsAt(norm, 0.3 + 0.05 * i, { shift: [0.1] }) : {};
-      return [id, { norm, source: 'fitted', alphaScale: 1, values }];
+      const own = bends(norm) && i % 2 ? scalarsAt(norm, 0.9 - 0.05 * i, { shift: [-0.2] }) : undefined;
+      return [id, fittedSite(norm, values, own)];
     }),
   ),
 };
@@ -140,8 +142,8 @@ it('a tape predicts what the program predicts, and its gradients are those of ce
     const gradient = gradients.get(id) ?? new Float32Array();
     const length = Math.hypot(...gradient);
     expect(length).toBeGreaterThan(0);
-    const { norm, values = {} } = MIXED.sites[id] ?? { norm: checkpoint.norm };
-    const { offsets } = thetaLayout(norm, C);
+    const { norm, values = {}, first = {} } = MIXED.sites[id] ?? { norm: checkpoint.norm };
+    const { offsets, P } = thetaLayout(norm, C);
     const start = new Float32Array(gradient.length);
     for (const name of Object.keys(normSpec(norm).params)) {
       const own =
@@ -152,6 +154,7 @@ it('a tape predicts what the program predicts, and its gradients are those of ce
             : values[name];
       start.set(Array.from(own ?? []), offsets[name] ?? 0);
     }
+    scalarNames(norm).forEach((name, s) => first[name] && start.set(first[name], P + s));
     const lossAt = async (h: number): Promise<number> => {
       tape.write(
         id,
@@ -164,6 +167,60 @@ it('a tape predicts what the program predicts, and its gradients are those of ce
     expect(Math.abs(slope / length - 1), `${id} ${norm}: ${slope} for ${length}`).toBeLessThan(0.02);
     tape.write(id, start);
   }
+});
+
+it('the first token goes by its own scalars: in a prompt, and not after cached tokens', async () => {
+  const tokens = calibration[0]?.slice(0, 9) ?? [];
+  const { V } = checkpoint.model.dims;
+  const planOf = (of: (site: string) => SitePlan): Plan => ({
+    weights: WEIGHTS,
+    sites: Object.fromEntries(sites.map(({ id }) => [id, of(id)])),
+  });
+  const [shared, other] = [scalarsAt('dyt', 0.4), scalarsAt('dyt', 0.9)];
+  const apart = planOf(() => fittedSite('dyt', shared, other));
+  const rowOf = (logits: Float32Array, t: number): number[] =>
+    Array.from(logits.subarray(t * V, (t + 1) * V));
+  const logits = async (plan: Plan, of: readonly number[]): Promise<Float32Array> => {
+    using program = await programOf(lab, model, plan);
+    return logitsOf(lab, model, program, of);
+  };
+  const whole = await logits(apart, tokens);
+  // Alone, the first token is that of a model with its scalars everywhere; later ones see it.
+  expect(rowOf(whole, 0)).toEqual(
+    rowOf(
+      await logits(
+        planOf(() => fittedSite('dyt', other)),
+        tokens,
+      ),
+      0,
+    ),
+  );
+  expect(rowOf(whole, 8)).not.toEqual(
+    rowOf(
+      await logits(
+        planOf(() => fittedSite('dyt', shared)),
+        tokens,
+      ),
+      8,
+    ),
+  );
+  expect(
+    await logits(
+      planOf(() => fittedSite('dyt', shared, shared)),
+      tokens,
+    ),
+  ).toEqual(
+    await logits(
+      planOf(() => fittedSite('dyt', shared)),
+      tokens,
+    ),
+  );
+  await logits(apart, tokens.slice(0, 8));
+  const mode = { kind: 'decode', hasProbes: false } as const;
+  using decode = await Program.build(gpu, session.compiler, model.weights, model.space, apart, mode);
+  decode.submit(tokens.slice(8), 8);
+  const next = await readFloats(gpu, model.space.activation('logits', V), V);
+  next.forEach((value, v) => expect(Math.abs(value - (whole[8 * V + v] ?? 0))).toBeLessThan(1e-4));
 });
 
 it('fine-tuning brings the loss down, in medians of blocks, and stays near its end', async () => {
@@ -254,7 +311,7 @@ describe('a fit', () => {
     const report = reports.get('sequential');
     if (!report) throw new Error('there is none');
     const { info } = await library.model('fairy-tale-gpt');
-    const files = convertModel(checkpoint, info, report.plan, new Uint8Array(), 0);
+    const files = convertModel(checkpoint, info, report.plan, [], 0);
     const tokenizer = await (await fetch('/models/fairy-tale-gpt/tokenizer.json')).text();
     const again = new Library(new URL('http://again/'), (url) => {
       const path = url.pathname.replace(/^\/[^/]+\//, '');

@@ -1,10 +1,21 @@
 // The built program, moved elsewhere with Dawn and a model: what it computes on a real adapter, what it writes, and
 // how it ends. No adapter is a failure, never a skip.
 import { execFile, spawn } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { InferenceSession } from 'onnxruntime-web';
 import * as v from 'valibot';
 import { build } from 'vite';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -13,8 +24,16 @@ import type { BenchReport } from '../../src/bench/spec.ts';
 import { chooseModel, libraryOf } from '../../src/cli/models.ts';
 import { planAt } from '../../src/cli/plan.ts';
 import { parseSafetensors, toFloat32 } from '../../src/format/safetensors.ts';
+import { readWindows } from '../../src/engine/library.ts';
+import type { ModelInfo } from '../../src/model/catalog.ts';
+import { lossPerToken } from '../../src/model/sample.ts';
+import { toleranceOf } from '../../src/onnx/judge.ts';
+import { readFit } from '../../src/receipt/fit.ts';
 import { RunReceipt } from '../../src/receipt/schema.ts';
 import { fileUrl, INFO, readBytes, readText } from './fakes.ts';
+
+// Vite cannot bundle onnxruntime's Node build: it is required as Node would.
+const ort = createRequire(import.meta.url)('onnxruntime-web') as typeof import('onnxruntime-web');
 
 const folder = mkdtempSync(join(tmpdir(), 'normscope-built-'));
 const at = (name: string): string => join(folder, name);
@@ -28,7 +47,7 @@ type Outcome = { readonly code: number; readonly out: string; readonly words: st
 
 const normscope = (...words: string[]): Promise<Outcome> =>
   new Promise((resolve) => {
-    const options = { cwd: folder, timeout: 60_000, maxBuffer: 2 ** 26 };
+    const options = { cwd: folder, timeout: 120_000, maxBuffer: 2 ** 26 };
     const child = execFile(
       process.execPath,
       [at('there/dist/node/cli.js'), ...words],
@@ -139,6 +158,97 @@ test('puts another norm at all sites, and takes a plan of it with its values', a
   expect(again).toMatchObject({ code: 0 });
   expect(readFileSync(at('again.f32')).equals(readFileSync(at('swap.f32')))).toBe(true);
 }, 60_000);
+
+/** Tokens as a .bin has them. */
+const bin = (name: string, tokens: readonly number[]): string => {
+  writeFileSync(at(name), Uint16Array.from(tokens));
+  return name;
+};
+const windows = (file: string, from: number, count: number): number[] =>
+  readWindows(readBytes(`public/models/fairy-tale-gpt/${file}`)).slice(from, from + count);
+
+test('fits, takes the model home, and finds the same loss in what it took', async () => {
+  const [text, measured] = [windows('calibration.bin', 0, 64), windows('held-out.bin', 0, 41)];
+  const words = ['--model', MODEL, '--to', 'dyt', '--table', '0', ...hardware];
+  words.push('--calibration', bin('text.bin', text), '--held-out', bin('held.bin', measured));
+  const fitted = (method: string, ...more: string[]): Promise<Outcome> =>
+    normscope('fit', '--method', method, ...words, ...more);
+  const [shared, own] = await Promise.all([
+    fitted('least-squares', '--out', 'fit.json', '--export', 'taken'),
+    fitted('least-squares', '--first', 'own', '--out', 'own.json', '--export', 'own'),
+  ]);
+  expect(shared).toMatchObject({ code: 0, out: '' });
+  expect(own).toMatchObject({ code: 0, words: expect.stringContaining('scalars of their own') });
+  const report = readFit(readFileSync(at('fit.json'), 'utf8'));
+  const { heldOutLoss, tokens, measured: controls } = report;
+  expect(tokens).toEqual({ calibration: 64, heldOut: 40 });
+  expect(heldOutLoss.fitted).toBeLessThan(heldOutLoss.raw ?? 0);
+  expect(controls?.frozenCentred?.loss).toBeLessThan(heldOutLoss.raw ?? 0);
+  const markdown = readFileSync(at('taken/report.md'), 'utf8');
+  expect(markdown).toContain('class DyT(nn.Module)');
+  expect(markdown).toContain('| ln_f | DyT | alpha ');
+  expect(existsSync(at('own/dyt'))).toBe(false);
+
+  // On with all sites as they were, and as the model that was taken home.
+  const asked = ['--tokens', measured.slice(0, 40).join()];
+  const outcomes = await Promise.all([
+    fitted('sequential', '--from', 'fit.json', '--out', 'on.json'),
+    compute('--model', 'taken', '--out', 'a.json', '--logits', 'taken.f32', ...asked),
+    compute('--plan', 'own.json', '--out', 'b.json', '--logits', 'own.f32', ...asked),
+  ]);
+  expect(outcomes.map(({ code, words: said }) => (code ? said : code))).toEqual([0, 0, 0]);
+  expect(readFit(readFileSync(at('on.json'), 'utf8')).heldOutLoss).toEqual(heldOutLoss);
+  const logits = (file: string): Float32Array =>
+    new Float32Array(new Uint8Array(readFileSync(at(file))).buffer);
+  const { V } = checkpoint.model.dims;
+  const lossOf = (of: Float32Array): number =>
+    lossPerToken(of, measured, V).reduce((sum, loss) => sum + loss, 0) / 40;
+  expect(lossOf(logits('taken.f32'))).toBe(heldOutLoss.fitted);
+  const card = JSON.parse(readFileSync(at('taken/model.json'), 'utf8')) as ModelInfo;
+  expect(card.twins.dyt?.heldOutLoss).toBe(heldOutLoss.fitted);
+
+  // In another runtime: all tokens at once, and the first of them before the others.
+  for (const [folder, file] of [
+    ['taken', 'taken.f32'],
+    ['own', 'own.f32'],
+  ] as const) {
+    const theirs = await onnxruntimeLogits(at(`${folder}/model.onnx`), [measured.slice(0, 40)]);
+    const inTwo = await onnxruntimeLogits(at(`${folder}/model.onnx`), [
+      measured.slice(0, 1),
+      measured.slice(1, 40),
+    ]);
+    const ours = logits(file);
+    const largest = ours.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    for (const other of [theirs, inTwo]) {
+      expect(other.length).toBe(ours.length);
+      const worst = ours.reduce((most, value, i) => Math.max(most, Math.abs(value - (other[i] ?? NaN))), 0);
+      expect(worst, folder).toBeLessThanOrEqual(toleranceOf(largest));
+      expect(Math.abs(lossOf(other) - lossOf(ours))).toBeLessThan(1e-4);
+    }
+  }
+  expect(lossOf(logits('own.f32'))).not.toBe(heldOutLoss.fitted);
+}, 240_000);
+
+/** Logits [T, V] of a file with past keys and values, its tokens given in parts. */
+async function onnxruntimeLogits(file: string, parts: readonly (readonly number[])[]): Promise<Float32Array> {
+  const { L, G, D } = checkpoint.model.dims;
+  const session = await ort.InferenceSession.create(new Uint8Array(readFileSync(file)), {
+    executionProviders: ['wasm'],
+  });
+  const names = Array.from({ length: L }, (_, layer) => [`${layer}.key`, `${layer}.value`]).flat();
+  let past = names.map(() => new ort.Tensor('float32', new Float32Array(), [1, G, 0, D]));
+  const found: number[] = [];
+  for (const tokens of parts) {
+    const answer = await session.run({
+      input_ids: new ort.Tensor('int64', BigInt64Array.from(tokens, BigInt), [1, tokens.length]),
+      ...Object.fromEntries(names.map((name, i) => [`past_key_values.${name}`, past[i]])),
+    } as InferenceSession.FeedsType);
+    found.push(...(answer['logits']?.data as Float32Array));
+    past = names.map((name) => answer[`present.${name}`] as (typeof past)[number]);
+  }
+  await session.release();
+  return Float32Array.from(found);
+}
 
 const SMALL = ['--suite', 'norms', '--members', 'layernorm,dyt', '--shapes', '7x33', '--rounds', '2'];
 

@@ -171,8 +171,9 @@ describe('a converted model', async () => {
     'to %s loads back bit for bit',
     async (id) => {
       const plan = planOf(id);
-      const tokenizer = readBytes(`${MODEL_FOLDER}/tokenizer.json`);
-      for (const { path, bytes } of convertModel(checkpoint, info, plan, tokenizer, 3.5))
+      const { path: file } = info.tokenizer;
+      const carried = [{ path: file, bytes: readBytes(`${MODEL_FOLDER}/${file}`) }];
+      for (const { path, bytes } of convertModel(checkpoint, info, plan, carried, 3.5))
         folder.set(`fairy-tale-gpt-${id}/${path}`, bytes);
       const again = await library.checkpoint(`fairy-tale-gpt-${id}/${id}`);
       expect(again.norm).toBe(id);

@@ -164,14 +164,14 @@ function linesOf(kept: KeptFit, color: string): Line[] {
     ...control('fresh', 'fresh module', 'As the DyT repository converts: half the gain, γ = 1, β = 0', fresh),
     ...control(
       'frozen',
-      'σ frozen',
-      'γx/σ + β with the σ of the text that was fitted on: nothing bends',
+      'σ and μ frozen',
+      'γ(x − μ)/σ + β with one μ and σ a site, of the text that was fitted on: nothing bends',
       frozen,
     ),
     ...control(
       'centred',
-      'σ frozen, centred',
-      'γ(x − μ)/σ + β: only σ is frozen, the mean is taken',
+      'σ frozen',
+      'γ(x − μ)/σ + β with each token’s own μ: what work on removing LayerNorm starts from',
       frozenCentred,
     ),
     ...(native

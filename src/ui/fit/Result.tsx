@@ -129,9 +129,9 @@ function TakeHome({ shown: { report } }: { readonly shown: KeptFit }) {
     [
       'Copy report',
       'The tables in Markdown, for an issue or an appendix',
-      () => copied('Copy report', fitMarkdown(report)),
+      () => copied('Copy report', fitMarkdown(report, snippet ?? undefined)),
     ],
-    ['Report', 'The same as a file', () => attempt(() => saveMarkdown(report))],
+    ['Report', 'The same as a file', () => attempt(() => saveMarkdown(report, snippet))],
     [
       'Fit JSON',
       'normscope/fit/1, with every fitted value: drop it on this page to see it again',

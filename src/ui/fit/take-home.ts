@@ -12,8 +12,8 @@ const nameOf = ({ weights, method, startedAt }: FitReport): string =>
 
 export const saveJson = (report: FitReport): void =>
   download(`${nameOf(report)}.json`, 'application/json', fitJson(report));
-export const saveMarkdown = (report: FitReport): void =>
-  download(`${nameOf(report)}.md`, 'text/markdown', fitMarkdown(report));
+export const saveMarkdown = (report: FitReport, snippet: string | null): void =>
+  download(`${nameOf(report)}.md`, 'text/markdown', fitMarkdown(report, snippet ?? undefined));
 export const copy = (text: string): Promise<void> => navigator.clipboard.writeText(text);
 
 export async function saveOnnx(session: Session, report: FitReport): Promise<void> {
