@@ -2,8 +2,9 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { ConvertedFile } from '../fit/convert.ts';
-import { FIRST_TOKENS, KAPPAS, METHODS, methodsFor, TUNE, fitAll } from '../fit/spec.ts';
-import type { FitProgress } from '../fit/spec.ts';
+import { FIRST_TOKENS, KAPPAS, METHODS, methodsFor, RESUMABLE, TUNE, fitAll } from '../fit/spec.ts';
+import type { FitProgress, Window } from '../fit/spec.ts';
+import { windowsOf } from '../fit/windows.ts';
 import { SNIPPET } from '../engine/convert.ts';
 import { readWindows } from '../engine/library.ts';
 import { FIRST_MODEL, weightsId } from '../model/catalog.ts';
@@ -19,8 +20,6 @@ import { chooseModel, libraryOf } from './models.ts';
 import { checkPlan, readPlan } from './plan.ts';
 
 const EXAMPLE = weightsId(FIRST_MODEL, FIRST_NORM);
-/** Methods that keep sites fitted before. */
-const RESUMABLE = ['sequential', 'fine-tune'] as const;
 const SAY_EVERY_MS = 5000;
 
 /** Tells of every new stage, and every few seconds how far it is. */
@@ -103,7 +102,7 @@ export const fit = defineCommand({
     };
     const tableWindows = asked.table === undefined ? 4 : wholeNumber('table', asked.table);
     const earlier = asked.from === undefined ? undefined : readPlan(asked.from);
-    if (earlier && !RESUMABLE.some((one) => one === method))
+    if (earlier && !RESUMABLE.includes(method))
       throw usage(
         `Cannot go on with ${method}: it fits no site after another`,
         `--from is for ${RESUMABLE.join(' and ')}.`,
@@ -118,7 +117,7 @@ export const fit = defineCommand({
     const { sha256 } = await library.load(weights);
     const all = sitesOf(checkpoint).map(({ id }) => id);
     const sites = asked.sites === undefined ? all : listOf(asked.sites).map((id) => oneOf('sites', id, all));
-    const text = async (file: string | undefined, longest: number): Promise<number[][] | undefined> =>
+    const text = async (file: string | undefined, longest: number): Promise<Window[] | undefined> =>
       file === undefined
         ? undefined
         : windowsOf(
@@ -179,11 +178,3 @@ export const fit = defineCommand({
     });
   },
 });
-
-/** Whole windows of at most `longest` tokens, all of one length. */
-function windowsOf(ids: readonly number[], longest: number): number[][] {
-  const length = Math.min(longest, ids.length);
-  return Array.from({ length: Math.floor(ids.length / length) }, (_, i) =>
-    ids.slice(length * i, length * (i + 1)),
-  );
-}

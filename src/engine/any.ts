@@ -67,6 +67,7 @@ export class AnyEngine implements Engine {
   judge: Engine['judge'] = async (...args) => (await this.#engine()).judge(...args);
   compare: Engine['compare'] = async (...args) => (await this.#engine()).compare(...args);
   part: Engine['part'] = async (...args) => (await this.#engine()).part(...args);
+  convert: Engine['convert'] = (plan, heldOutLoss) => this.#library.converted(plan, heldOutLoss);
   bench: Engine['bench'] = async (...args) => (await this.#engine()).bench(...args);
   openOnnx: Engine['openOnnx'] = async (files) => (await this.#files()).openOnnx(files);
   runOnnx: Engine['runOnnx'] = async (...args) => (await this.#files()).runOnnx(...args);

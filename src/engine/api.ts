@@ -4,6 +4,7 @@ import type { BenchOptions } from '../bench/suite.ts';
 import type { Summary } from '../bench/summary.ts';
 import type { Timings, TimingSpec } from '../bench/timings.ts';
 import type { Progress } from '../format/source.ts';
+import type { ConvertedFile } from '../fit/convert.ts';
 import type { FitOptions, FitReport, FitSpec } from '../fit/spec.ts';
 import type { Token } from '../format/tokenizer.ts';
 import type { AdapterDescription, MemoryUse } from '../gpu/device.ts';
@@ -290,4 +291,10 @@ export interface ForwardEngine {
   dispose(): Promise<void>;
 }
 
-export interface Engine extends ForwardEngine, OnnxFileEngine {}
+/** What the models' files are enough for. */
+export interface FileEngine {
+  /** A fitted plan's model as the files of a folder. Rejects with Problem `usage` where no configuration can say the plan. */
+  convert(plan: Plan, heldOutLoss: number): Promise<readonly ConvertedFile[]>;
+}
+
+export interface Engine extends ForwardEngine, FileEngine, OnnxFileEngine {}

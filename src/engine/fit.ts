@@ -1,7 +1,7 @@
 // A fit over an engine's device and models: where its texts come from, and what it may use.
 import { runFit } from '../fit/fit.ts';
 import type { Lab, Model } from '../fit/lab.ts';
-import type { FitOptions, FitReport, FitSpec } from '../fit/spec.ts';
+import type { FitOptions, FitReport, FitSpec, Window } from '../fit/spec.ts';
 import type { Checkpoint } from '../model/model.ts';
 import { splitWeightsId } from '../model/catalog.ts';
 import { Problem } from '../problem.ts';
@@ -22,8 +22,10 @@ export async function fitOn(
 ): Promise<FitReport> {
   const { model } = splitWeightsId(spec.weights);
   const { info } = await library.model(model);
-  const calibration = spec.calibration ?? (await library.windows(model, 'calibration'));
-  const heldOut = spec.heldOut ?? (await library.windows(model, 'heldOut'));
+  const own = async (use: 'calibration' | 'heldOut'): Promise<readonly Window[] | undefined> =>
+    (await library.windows(model, use))?.slice(0, spec.mostWindows?.[use]);
+  const calibration = spec.calibration ?? (await own('calibration'));
+  const heldOut = spec.heldOut ?? (await own('heldOut'));
   if (!calibration || !heldOut) throw NO_TEXT;
   const lab: Lab = {
     ...place,

@@ -59,6 +59,7 @@ export class RemoteEngine implements Engine {
   openOnnx: Engine['openOnnx'] = (files) => this.#call('openOnnx', [files]);
   runOnnx: Engine['runOnnx'] = (id, request, options) => this.#call('runOnnx', [id, request], options);
   exportOnnxFile: Engine['exportOnnxFile'] = (id, swaps) => this.#call('exportOnnxFile', [id, swaps]);
+  convert: Engine['convert'] = (plan, heldOutLoss) => this.#call('convert', [plan, heldOutLoss]);
   fit: Engine['fit'] = (spec, options) => this.#call('fit', [spec], options);
   lost: Engine['lost'] = () => this.#call('lost', []);
   loseDevice: Engine['loseDevice'] = () => this.#call('loseDevice', []);

@@ -15,7 +15,7 @@ import { affineAt, thetaAt } from './lab.ts';
 import type { Lab, Model } from './lab.ts';
 import { measure } from './measure.ts';
 import type { MeasuredPlan } from './measure.ts';
-import { clip, leastSquares } from './solve.ts';
+import { clip, leastSquares, moments } from './solve.ts';
 import type { SiteData, Solution } from './solve.ts';
 import { checkSpec, fitted, originalPlan, withSites } from './plans.ts';
 import type { Windows } from './plans.ts';
@@ -241,6 +241,11 @@ export class Fitting {
     );
   }
 
+  #sigma(site: string): number | null {
+    const found = this.#original?.get(site);
+    return found ? moments(found.x, this.model.checkpoint.model.dims.C).sigma : null;
+  }
+
   siteFits(table: SiteDeltas): SiteFit[] {
     const { C } = this.model.checkpoint.model.dims;
     const scalars = (site: string): Pick<SiteFit, 'scalars' | 'firstScalars'> => {
@@ -254,6 +259,7 @@ export class Fitting {
       norm,
       method: this.spec.method,
       ...scalars(site),
+      sigma: this.#sigma(site),
       r2: this.r2.get(site) ?? null,
       aloneDelta: table.get(site)?.alone ?? null,
       withoutDelta: table.get(site)?.without ?? null,

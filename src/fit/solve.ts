@@ -156,6 +156,12 @@ export function clip(id: NormId, data: SiteData, affine: Affine, kappa: number):
   return { values, r2: rSquared(id, data, values) };
 }
 
+/** What `moment` makes of a member's gain parameter at a site of this σ: 1/σ for tanh; null without a gain. */
+export function momentGain(id: NormId, sigma: number): number | null {
+  const { gain } = normSpec(id);
+  return gain ? (scalarsAt(id, 1 / (sigma * centreSlope(id)))[gain.param]?.[0] ?? null) : null;
+}
+
 /** The lowest point of a function near the best of `points` of a grid, by golden section. Kiefer 1953. */
 function lowest(f: (t: number) => number, low: number, high: number, points: number): number {
   const step = (high - low) / (points - 1);

@@ -28,6 +28,9 @@ export const methodsFor = (id: NormId): Method[] =>
     (method) => (method !== 'clip' || bends(id)) && (method !== 'fine-tune' || !isUnstorable(id)),
   );
 
+/** Methods that fit one site after another, and so go on from sites fitted before. */
+export const RESUMABLE: readonly Method[] = ['sequential', 'fine-tune'];
+
 export type Window = readonly number[];
 
 /** Whether the first token of a sequence goes by the scalars (α, s, b) of all others. */
@@ -53,6 +56,8 @@ export type FitSpec = {
   readonly calibration?: readonly Window[];
   /** Windows of tokens to measure on, of which all but the last are run; the model's own where it brings some. */
   readonly heldOut?: readonly Window[];
+  /** Of the model's own windows only the first so many; all if not given. */
+  readonly mostWindows?: { readonly calibration: number; readonly heldOut: number };
   /** Held-out windows that the table of sites is measured on, which takes two forwards a site each; 0 for no table. */
   readonly tableWindows: number;
   /** A plan whose fitted sites are taken as they are: goes on where a stopped fit ended. */
@@ -85,6 +90,8 @@ export type SiteFit = {
   readonly method: Method;
   /** α, s or b as fitted. */
   readonly scalars: Readonly<Record<string, number>>;
+  /** Standard deviation of a token's input on the calibration text, in the mean square over tokens; null unless collected. */
+  readonly sigma: number | null;
   /** Those of the first token, where they are its own. */
   readonly firstScalars?: Readonly<Record<string, number>>;
   /** Of the site's own output on the calibration text, as the method saw it; null where it did not look. */

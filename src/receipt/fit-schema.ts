@@ -68,6 +68,7 @@ export const FitReceipt = v.strictObject({
       norm,
       method,
       scalars: v.record(text, number),
+      sigma: maybe,
       firstScalars: v.optional(v.record(text, number)),
       r2: maybe,
       aloneDelta: maybe,

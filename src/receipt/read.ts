@@ -4,11 +4,16 @@ import * as v from 'valibot';
 import { BENCH_SCHEMA } from '../bench/spec.ts';
 import type { BenchReport } from '../bench/spec.ts';
 import { normSteps } from '../bench/norms.ts';
+import { FIT_SCHEMA } from '../fit/spec.ts';
+import type { FitReport } from '../fit/spec.ts';
 import { sha256 } from '../format/fetch.ts';
 import type { Machine } from '../gpu/device.ts';
 import { joinSources } from '../kernel/compile.ts';
+import { splitWeightsId } from '../model/catalog.ts';
+import { normSpec } from '../norm/registry.ts';
 import { Problem } from '../problem.ts';
 import { BenchReceipt } from './bench-schema.ts';
+import { FitReceipt } from './fit-schema.ts';
 import { RUN_SCHEMA, RunReceipt } from './schema.ts';
 
 export type Receipt =
@@ -18,6 +23,7 @@ export type Receipt =
       /** What sets it apart from this version of Normscope, in words. */
       readonly notes: readonly string[];
     }
+  | { readonly kind: 'fit'; readonly report: FitReport; readonly notes: readonly string[] }
   | { readonly kind: 'run'; readonly receipt: RunReceipt; readonly notes: readonly string[] };
 
 /** A larger file is none of ours: the largest bench of every norm with all its samples is a few megabytes. */
@@ -26,7 +32,7 @@ const MOST_CHARACTERS = 64 * 2 ** 20;
 const refusal = (file: string, reason: string, hint: string): Problem =>
   new Problem('bad-file', `Cannot open "${file}": ${reason}`, hint);
 
-const NOT_OURS = 'Open a JSON file that Normscope exported: of a run or of a bench.';
+const NOT_OURS = 'Open a JSON file that Normscope exported: of a run, a bench or a fit.';
 
 /** The schema a file names; throws when it is none that this version reads. */
 function schemaOf(file: string, value: unknown): string {
@@ -34,8 +40,8 @@ function schemaOf(file: string, value: unknown): string {
   const [, kind, version] =
     /^normscope\/(\w{1,32})\/(\d{1,6})$/.exec(typeof named === 'string' ? named : '') ?? [];
   if (!kind || !version) throw refusal(file, 'it names no schema of Normscope', NOT_OURS);
-  const known = [RUN_SCHEMA, BENCH_SCHEMA].find((schema) => schema.split('/')[1] === kind);
-  if (!known) throw refusal(file, `it is a ${kind}, and this version opens runs and benches`, NOT_OURS);
+  const known = [RUN_SCHEMA, BENCH_SCHEMA, FIT_SCHEMA].find((schema) => schema.split('/')[1] === kind);
+  if (!known) throw refusal(file, `it is a ${kind}, and this version opens runs, benches and fits`, NOT_OURS);
   const read = Number(known.split('/')[2]);
   if (Number(version) > read) {
     throw refusal(
@@ -70,13 +76,43 @@ export function readReceipt(text: string, file = 'receipt.json'): Receipt {
   } catch (cause) {
     throw refusal(file, `it is no JSON (${cause instanceof Error ? cause.message : cause})`, NOT_OURS);
   }
-  if (schemaOf(file, value) === RUN_SCHEMA) {
+  const schema = schemaOf(file, value);
+  if (schema === FIT_SCHEMA) {
+    const report = parse(file, value, FitReceipt) as FitReport;
+    checkFit(file, report);
+    return { kind: 'fit', report, notes: [] };
+  }
+  if (schema === RUN_SCHEMA) {
     const receipt = parse(file, value, RunReceipt);
     return { kind: 'run', receipt, notes: versionNotes(receipt.app) };
   }
   const report = parse(file, value, BenchReceipt);
   checkNames(file, report);
   return { kind: 'bench', report, notes: [...versionNotes(report.app), ...kernelNotes(report)] };
+}
+
+/** The plan must be one that could run: weights of that form, sites that it has, values of parameters they have. */
+function checkFit(file: string, { weights, plan, sites }: FitReport): void {
+  const broken = (reason: string): Problem =>
+    refusal(file, reason, 'The file is broken or was changed by hand: export it again.');
+  try {
+    splitWeightsId(weights);
+  } catch {
+    throw broken(`"${weights.slice(0, 100)}" names no weights`);
+  }
+  if (plan.weights !== weights) throw broken('its plan is of other weights');
+  const stray = sites.find(({ site }) => !Object.hasOwn(plan.sites, site));
+  if (stray) throw broken(`its plan says nothing of "${stray.site.slice(0, 100)}"`);
+  const channels = new Set<number>();
+  for (const [site, { norm, values = {}, first = {} }] of Object.entries(plan.sites))
+    for (const [name, given] of [...Object.entries(values), ...Object.entries(first)]) {
+      const param = Object.hasOwn(normSpec(norm).params, name) ? normSpec(norm).params[name] : undefined;
+      if (param?.size === 'C') channels.add(given.length);
+      if (!param || (param.size === 1 && given.length !== 1) || channels.size > 1)
+        throw broken(
+          `${name.slice(0, 100)} at ${site.slice(0, 100)} has values that no ${normSpec(norm).label} takes`,
+        );
+    }
 }
 
 /** Every cell, contestant and kernel that is spoken of must be there. */

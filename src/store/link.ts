@@ -1,11 +1,14 @@
 // The experiment in the address, both ways. Only what differs from the defaults is written; what is read is hostile:
 // every value is checked by itself, and what does not pass is left out and named.
 import * as v from 'valibot';
+import { METHODS } from '../fit/spec.ts';
 import { MODEL_IDS } from '../model/catalog.ts';
 import { SITE_KINDS } from '../model/plan.ts';
 import type { ProblemData } from '../problem.ts';
 import { isNormId } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
+import { setFitDraft } from './fit.ts';
+import type { FitDraft } from './fit.ts';
 import { DEFAULT_CONFIG, DEFAULT_VIEW, HIDEABLE, SECTIONS, setRun } from './store.ts';
 import type { Config, Experiment, State, View } from './store.ts';
 
@@ -17,6 +20,10 @@ const MOST_SWAPS = 500;
 export type Link = {
   readonly config: Partial<Config>;
   readonly view: Partial<Pick<View, 'section' | 'statistic' | 'token' | 'site' | 'hide'>>;
+  /** What to fit, where the address is of that section. */
+  readonly fit?: Partial<Pick<FitDraft, 'base' | 'member' | 'method'>>;
+  /** The model was a fitted one, and its values stand in no address. */
+  readonly wasFitted?: boolean;
   /** First digits of the sha256 of the weights that the address was made with. */
   readonly weightsHash: string | null;
   /** What of the address could not be used. */
@@ -77,6 +84,8 @@ const VIEW = {
   site: siteId,
 } as const;
 
+const FIT = { on: norm, to: norm, by: v.picklist(METHODS) } as const;
+
 /** How a value stands in the address: as itself, but for the two that are more than one word. */
 function spelled(value: unknown): string {
   if (typeof value !== 'object' || value === null) return String(value);
@@ -88,7 +97,7 @@ function spelled(value: unknown): string {
 
 /** The fragment of the address for this experiment, without `#`; empty where everything is as at first. */
 export function writeLink(
-  { config, view }: { readonly config: Config; readonly view: Link['view'] },
+  { config, view, fit }: { readonly config: Config; readonly view: Link['view']; readonly fit?: Link['fit'] },
   weightsSha256: string,
 ): string {
   const params = new URLSearchParams();
@@ -107,6 +116,8 @@ export function writeLink(
   write(SAMPLING, config.sampling, DEFAULT_CONFIG.sampling);
   write(VIEW, view, DEFAULT_VIEW);
   if (view.hide?.length) params.set('hide', view.hide.join(','));
+  if (fit && view.section === 'fit') write(FIT, { on: fit.base, to: fit.member, by: fit.method }, {});
+  if (config.fitted) params.set('fitted', '1');
   if (params.size === 0) return '';
   return new URLSearchParams([
     ['v', String(VERSION)],
@@ -143,29 +154,42 @@ export function readLink(fragment: string): Link {
     ...read(CONFIG),
     ...(Object.keys(sampling).length ? { sampling: { ...DEFAULT_CONFIG.sampling, ...sampling } } : {}),
   };
+  const { on: base, to: member, by: method } = read(FIT);
+  const fit = { ...(base ? { base } : {}), ...(member ? { member } : {}), ...(method ? { method } : {}) };
   const hidden = (params.get('hide') ?? '').split(',');
   const hash = params.get('sha256');
   return {
     config,
     view: { ...read(VIEW), hide: HIDEABLE.filter((part) => hidden.includes(part)) },
+    ...(Object.keys(fit).length ? { fit } : {}),
+    ...(params.has('fitted') ? { wasFitted: true } : {}),
     weightsHash: hash !== null && /^[0-9a-f]{12}$/.test(hash) ? hash : null,
     refused,
   };
 }
 
 /** The fragment of the address for what the page shows now. */
-export const linkOf = ({ config, run, view }: State): string =>
-  writeLink({ config, view }, run.loaded?.sha256 ?? '');
+export const linkOf = ({ config, run, view, fit }: State): string =>
+  writeLink({ config, view, fit: fit.draft }, run.loaded?.sha256 ?? '');
 
 /** Makes the experiment what an address asks for, everything else as at first. */
-export const applyLink = (store: Experiment, { config, view }: Link): void =>
+export function applyLink(store: Experiment, { config, view, fit }: Link): void {
   store.setState(({ view: { theme } }) => ({
     config: { ...DEFAULT_CONFIG, ...config },
     view: { ...DEFAULT_VIEW, theme, ...view },
   }));
+  if (fit) setFitDraft(store, fit);
+}
 
 /** What is wrong with a link, known once its run is there; null where nothing is. */
-function linkProblem({ refused, weightsHash }: Link, sha256: string): ProblemData | null {
+function linkProblem({ refused, wasFitted, weightsHash }: Link, sha256: string): ProblemData | null {
+  if (wasFitted)
+    return {
+      code: 'bad-link',
+      message:
+        'Cannot run what this link was made with: it was a fitted model, and no address holds its values',
+      hint: 'What you see is the same swap without the fit. Ask for the fit as JSON and drop it on this page.',
+    };
   if (refused.length > 0)
     return {
       code: 'bad-link',

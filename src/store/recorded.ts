@@ -18,6 +18,7 @@ export function recordedConfig(receipt: RunReceipt): Partial<Config> {
     norm: base,
     base,
     swaps: isTwin ? {} : Object.fromEntries(Object.entries(plan.sites).map(([id, { norm }]) => [id, norm])),
+    fitted: null, // its values are in no receipt of a run
     scope: DEFAULT_CONFIG.scope,
     alpha: 1,
     alphas: Object.fromEntries(

@@ -7,24 +7,14 @@ import { weightsId } from '../model/catalog.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
 import type { Plan } from '../model/plan.ts';
 import { isAbort, Problem, problemData } from '../problem.ts';
-import { readReceipt } from '../receipt/read.ts';
-import type { RunReceipt } from '../receipt/schema.ts';
-import { recordedConfig, recordedPin } from './recorded.ts';
+import { fileOpener } from './dropped.ts';
+import { createFitSession } from './fit-session.ts';
+import type { FitSession } from './fit-session.ts';
 import { createOnnxSession } from './onnx-session.ts';
 import type { OnnxSession } from './onnx-session.ts';
 import { draftFor, draftOf, setBench, withReport } from './bench.ts';
 import { setMicroscope, sitesToInspect } from './microscope.ts';
-import {
-  isStale,
-  planOf,
-  samePlan,
-  sameTokens,
-  setConfig,
-  setRun,
-  setView,
-  shownSite,
-  sitesThatSeeAhead,
-} from './store.ts';
+import { isStale, planOf, samePlan, sameTokens, setRun, shownSite, sitesThatSeeAhead } from './store.ts';
 import type { Config, Experiment, RunState } from './store.ts';
 
 const TIMING = { samples: 20, budgetMs: 1500 } as const;
@@ -54,30 +44,32 @@ const RUN_FIELDS: readonly (keyof Config)[] = [
   'norm',
   'base',
   'swaps',
+  'fitted',
   'alpha',
   'alphas',
 ];
 
-export type Session = OnnxSession & {
-  /** Opens the device, loads the first model, runs the first prompt, and from then on follows the config. */
-  readonly start: () => Promise<void>;
-  readonly run: () => Promise<void>;
-  readonly generate: () => Promise<void>;
-  readonly measure: () => Promise<void>;
-  /** Times the shown run beside onnxruntime's engines. */
-  readonly compare: () => Promise<void>;
-  /** Asks onnxruntime about the shown run. */
-  readonly judge: () => Promise<void>;
-  /** The configured model as an ONNX file. */
-  readonly exportOnnx: (options: OnnxOptions) => Promise<Uint8Array | null>;
-  /** Runs the bench; what was measured is kept, stopped or not. */
-  readonly bench: (spec: BenchSpec) => Promise<void>;
-  /** Opens an ONNX file with its data, or reports of the bench; each that cannot be opened says why. */
-  readonly openFiles: (files: readonly File[]) => Promise<void>;
-  readonly stop: () => void;
-  readonly loseDevice: () => Promise<void>;
-  readonly dismissProblem: () => void;
-};
+export type Session = FitSession &
+  OnnxSession & {
+    /** Opens the device, loads the first model, runs the first prompt, and from then on follows the config. */
+    readonly start: () => Promise<void>;
+    readonly run: () => Promise<void>;
+    readonly generate: () => Promise<void>;
+    readonly measure: () => Promise<void>;
+    /** Times the shown run beside onnxruntime's engines. */
+    readonly compare: () => Promise<void>;
+    /** Asks onnxruntime about the shown run. */
+    readonly judge: () => Promise<void>;
+    /** The configured model as an ONNX file. */
+    readonly exportOnnx: (options: OnnxOptions) => Promise<Uint8Array | null>;
+    /** Runs the bench; what was measured is kept, stopped or not. */
+    readonly bench: (spec: BenchSpec) => Promise<void>;
+    /** Opens an ONNX file with its data, or reports of the bench; each that cannot be opened says why. */
+    readonly openFiles: (files: readonly File[]) => Promise<void>;
+    readonly stop: () => void;
+    readonly loseDevice: () => Promise<void>;
+    readonly dismissProblem: () => void;
+  };
 
 export function createSession(store: Experiment, engine: Engine): Session {
   let current: AbortController | undefined;
@@ -315,35 +307,10 @@ export function createSession(store: Experiment, engine: Engine): Session {
       }
     });
 
-  /** A run out of a file, as it was, as A; the same configuration runs anew as B. */
-  async function showRecorded(receipt: RunReceipt): Promise<void> {
-    setConfig(store, recordedConfig(receipt));
-    setRun(store, { pinned: recordedPin(receipt), parting: null });
-    setView(store, { section: 'microscope' });
-    await run();
-  }
-
   const onnx = createOnnxSession(store, engine, instead);
+  const { followText, ...fit } = createFitSession(store, engine, instead);
 
-  async function openFiles(files: readonly File[]): Promise<void> {
-    if (files.some(({ name }) => /\.onnx$/i.test(name))) return onnx.openOnnx(files);
-    for (const file of files) {
-      try {
-        const opened = readReceipt(await file.text(), file.name);
-        if (opened.kind === 'run') {
-          await showRecorded(opened.receipt);
-          continue;
-        }
-        const { report, notes } = opened;
-        const { kept } = store.getState().bench;
-        const added = { key: report.session.id, name: file.name, origin: 'file' as const, notes, report };
-        setBench(store, { kept: withReport(kept, added) });
-        setView(store, { section: 'bench' });
-      } catch (thrown) {
-        setRun(store, { problem: problemData(thrown) });
-      }
-    }
-  }
+  const openFiles = fileOpener(store, run, onnx.openOnnx);
 
   async function exportOnnx(options: OnnxOptions): Promise<Uint8Array | null> {
     const { config, run: state } = store.getState();
@@ -401,6 +368,7 @@ export function createSession(store: Experiment, engine: Engine): Session {
         if (view.site !== null && view.site !== viewBefore.site) void look(view.site);
         if (RUN_FIELDS.some((field) => config[field] !== before[field])) void run();
         else if (config.prompt !== before.prompt) void tokenize(config.model, config.prompt);
+        followText(now, past);
       });
       await run();
     },
@@ -413,6 +381,7 @@ export function createSession(store: Experiment, engine: Engine): Session {
     bench,
     openFiles,
     ...onnx,
+    ...fit,
     stop,
     loseDevice: () => engine.loseDevice(),
     dismissProblem: () => setRun(store, { problem: null }),

@@ -17,12 +17,14 @@ import type { Parting } from '../engine/parting.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import type { Judgement } from '../onnx/judge.ts';
 import { firstLook } from '../model/plan.ts';
-import type { Plan, Site, SiteKind } from '../model/plan.ts';
+import type { Plan, Site, SiteKind, SitePlan } from '../model/plan.ts';
 import type { Sampling } from '../model/sample.ts';
 import { FIRST_NORM, isMeasurable, normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import type { ProblemData } from '../problem.ts';
 import { NO_BENCH } from './bench.ts';
+import { NO_FIT } from './fit.ts';
+import type { FitState } from './fit.ts';
 import { NO_ONNX } from './onnx.ts';
 import type { OnnxState } from './onnx.ts';
 import type { BenchState } from './bench.ts';
@@ -51,6 +53,8 @@ export type Config = {
   readonly base: NormId;
   /** Raw swap: the member at each site; a site that is absent keeps the base's. */
   readonly swaps: Readonly<Record<string, NormId>>;
+  /** A fit of the base's weights: its values stand at the sites that still have its member. */
+  readonly fitted: Plan | null;
   /** Sites that the norm bar acts on. */
   readonly scope: Scope;
   /** Multiplies every site's gain. */
@@ -67,6 +71,7 @@ export const DEFAULT_CONFIG: Config = {
   norm: FIRST_NORM,
   base: FIRST_NORM,
   swaps: {},
+  fitted: null,
   scope: { kind: 'all', layer: 'all' },
   alpha: 1,
   alphas: {},
@@ -82,6 +87,7 @@ export const PHASES = [
   'judging',
   'comparing',
   'benching',
+  'fitting',
 ] as const;
 export type Phase = (typeof PHASES)[number];
 
@@ -139,7 +145,7 @@ export type RunState = {
 export const THEMES = ['system', 'light', 'dark'] as const;
 export type Theme = (typeof THEMES)[number];
 
-export const SECTIONS = ['microscope', 'bench', 'file'] as const;
+export const SECTIONS = ['microscope', 'bench', 'fit', 'file'] as const;
 export type Section = (typeof SECTIONS)[number];
 
 /** Parts of the page that a link may take away, for teaching and embedding. */
@@ -177,6 +183,7 @@ export type State = {
   readonly config: Config;
   readonly run: RunState;
   readonly bench: BenchState;
+  readonly fit: FitState;
   readonly microscope: MicroscopeState;
   /** A dropped ONNX file. */
   readonly onnx: OnnxState;
@@ -210,6 +217,7 @@ export const createExperiment = () =>
       problem: null,
     },
     bench: NO_BENCH,
+    fit: NO_FIT,
     microscope: DEFAULT_MICROSCOPE,
     onnx: NO_ONNX,
     view: DEFAULT_VIEW,
@@ -243,6 +251,12 @@ export function shownNorm(config: Config, sites: readonly Site[]): NormId | null
 export const hasGain = (config: Config, sites: readonly Site[]): boolean =>
   sites.some((site) => normSpec(normAt(config, site.id)).gain !== undefined);
 
+/** What a fit found for a site, where it stands now. */
+const fitAt = ({ weights, model, base, fitted }: Config, siteId: string, norm: NormId): SitePlan | null => {
+  const fit = weights === 'raw' && fitted?.weights === weightsId(model, base) ? fitted.sites[siteId] : null;
+  return fit?.source === 'fitted' && fit.norm === norm ? fit : null;
+};
+
 /** What the config asks the engine to run. */
 export function planOf(config: Config, sites: readonly Site[]): Plan {
   const base = config.weights === 'twin' ? config.norm : config.base;
@@ -252,13 +266,37 @@ export function planOf(config: Config, sites: readonly Site[]): Plan {
       sites.map(({ id }) => {
         const norm = normAt(config, id);
         const alphaScale = normSpec(norm).gain ? config.alpha * (config.alphas[id] ?? 1) : 1;
-        return [id, { norm, source: norm === base ? 'twin' : 'raw', alphaScale }];
+        const fit = fitAt(config, id, norm);
+        return [
+          id,
+          fit ? { ...fit, alphaScale } : { norm, source: norm === base ? 'twin' : 'raw', alphaScale },
+        ];
       }),
     ),
   };
 }
 
-export const samePlan = (a: Plan, b: Plan): boolean => JSON.stringify(a) === JSON.stringify(b);
+const sameValues = (a: SitePlan['values'] = {}, b: SitePlan['values'] = {}): boolean =>
+  a === b ||
+  [...new Set([...Object.keys(a), ...Object.keys(b)])].every(
+    (name) => a[name]?.length === b[name]?.length && a[name]?.every((value, i) => value === b[name]?.[i]),
+  );
+
+/** Value by value: asked at every hover, where spelling out thousands of fitted values would be felt. */
+export const samePlan = (a: Plan, b: Plan): boolean =>
+  a.weights === b.weights &&
+  Object.keys(a.sites).length === Object.keys(b.sites).length &&
+  Object.entries(a.sites).every(([id, one]) => {
+    const other = b.sites[id];
+    return (
+      other?.norm === one.norm &&
+      other.source === one.source &&
+      other.alphaScale === one.alphaScale &&
+      other.eps === one.eps &&
+      sameValues(one.values, other.values) &&
+      sameValues(one.first, other.first)
+    );
+  });
 
 /** The shown result is not what prompt and norm bar say now. */
 export function isStale({ config, run }: State): boolean {
@@ -298,12 +336,12 @@ export function chooseWeights(store: Experiment, weights: WeightsMode): void {
   const sites = run.loaded?.sites ?? [];
   if (weights === 'raw') {
     const swaps = Object.fromEntries(sites.map(({ id }) => [id, config.norm]));
-    return setConfig(store, { weights, swaps, scope: DEFAULT_CONFIG.scope });
+    return setConfig(store, { weights, swaps, fitted: null, scope: DEFAULT_CONFIG.scope });
   }
   const shown = shownNorm({ ...config, scope: DEFAULT_CONFIG.scope }, sites);
   const trained = run.info ? trainedNorms(run.info) : [];
   const norm = shown && trained.includes(shown) ? shown : config.base;
-  setConfig(store, { weights, norm, swaps: {}, scope: DEFAULT_CONFIG.scope });
+  setConfig(store, { weights, norm, swaps: {}, fitted: null, scope: DEFAULT_CONFIG.scope });
 }
 
 /** The comparison with onnxruntime's engines, if it is of the run that is shown. */

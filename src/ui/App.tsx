@@ -1,11 +1,13 @@
 import { useEffect } from 'react';
-import type { Hideable } from '../store/store.ts';
+import type { ReactNode } from 'react';
+import type { Hideable, Section } from '../store/store.ts';
 import { KeySheet } from './controls/KeySheet.tsx';
 import { useKeys } from './keys.ts';
 import { Header } from './controls/Header.tsx';
 import { NormBar } from './controls/NormBar.tsx';
 import { PromptBar } from './controls/PromptBar.tsx';
 import { BenchPage } from './bench/BenchPage.tsx';
+import { FitPage } from './fit/FitPage.tsx';
 import { useDroppedFiles, useExperiment, useIsDark, useWires } from './hooks.ts';
 import { Compare } from './panels/Compare.tsx';
 import { OnnxPage } from './onnx/OnnxPage.tsx';
@@ -18,11 +20,19 @@ import { TimingStrip } from './panels/TimingStrip.tsx';
 import { TokenStatistics } from './panels/TokenStatistics.tsx';
 import { TokenStrip } from './panels/TokenStrip.tsx';
 
+/** Sections of their own; the microscope is laid out by its parts. */
+const PAGES: Record<Exclude<Section, 'microscope'>, () => ReactNode> = {
+  bench: BenchPage,
+  fit: FitPage,
+  file: OnnxPage,
+};
+
 export function App() {
   const wires = useWires();
   const { session } = wires;
   const section = useExperiment((state) => state.view.section);
   const hide = useExperiment((state) => state.view.hide);
+  const Page = section === 'microscope' ? null : PAGES[section];
   const shows = (part: Hideable): boolean => !hide.includes(part);
   const isDark = useIsDark();
   useEffect(() => {
@@ -34,11 +44,11 @@ export function App() {
     <>
       {shows('header') && <Header />}
       <KeySheet />
-      {section !== 'microscope' ? (
+      {Page ? (
         <main>
           <FallbackNotice />
           <ProblemBanner />
-          {section === 'bench' ? <BenchPage /> : <OnnxPage />}
+          <Page />
         </main>
       ) : (
         <>

@@ -1,6 +1,7 @@
 // Files out of the page.
 import { browserOf } from '../engine/browser.ts';
 import type { BenchReport } from '../bench/spec.ts';
+import type { FitReport } from '../fit/spec.ts';
 import { adapterName } from '../gpu/device.ts';
 import type { AdapterDescription } from '../gpu/device.ts';
 import { splitWeightsId } from '../model/catalog.ts';
@@ -117,6 +118,18 @@ export const benchSubject = (report: BenchReport): Subject => ({
     `${adapterName(report.environment.adapter)}${software(report.environment.adapter)}`,
     report.session.startedAt,
     `Normscope ${report.app.version}`,
+  ].join(' · '),
+});
+
+/** A fit as the subject of a figure. */
+export const fitSubject = (report: FitReport, words: string): Subject => ({
+  file: `fit-${report.weights}`,
+  caption: [
+    words,
+    `weights ${report.weights}`,
+    `${adapterName(report.adapter)}${software(report.adapter)}`,
+    report.startedAt,
+    version,
   ].join(' · '),
 });
 

@@ -159,6 +159,7 @@ export function fakeEngine(methods: Partial<Engine> = {}): Engine {
     compare: async (plan, tokens) => ({ plan, tokenCount: tokens.length, contests: [] }),
     part: async () => ({ sites: [], cosine: [], first: null }),
     bench: async (spec) => benchReportOf(spec),
+    convert: async () => [],
     fit: () => Promise.reject(new Error('no engine here fits')),
     lost: () => new Promise(() => undefined),
     generate: async () => ({ ids: [1, 2], text: 'ab', isCached: true, elapsedMs: 1, readbackBytes: 8 }),

@@ -285,6 +285,7 @@ describe('a report', () => {
         norm: 'dyt',
         method: 'clip',
         scalars: { alpha: 0.1 },
+        sigma: 9.5,
         r2: 0.98,
         aloneDelta: 0.02,
         withoutDelta: -0.1,

@@ -20,6 +20,7 @@ const configs: fc.Arbitrary<Config> = fc.record({
   norm,
   base: norm,
   swaps: fc.dictionary(fc.constantFrom(...sites), norm, { noNullPrototype: true }),
+  fitted: fc.constant(null),
   scope: fc.record({
     kind: fc.constantFrom('all' as const, ...SITE_KINDS),
     layer: fc.oneof(fc.constant('all' as const), fc.nat(200)),

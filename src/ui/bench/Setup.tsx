@@ -1,5 +1,3 @@
-import { useState } from 'react';
-import type { CSSProperties, ReactNode } from 'react';
 import {
   DTYPES,
   ENGINE_BASELINES,
@@ -14,6 +12,7 @@ import type { NormsSpec, Shape } from '../../bench/spec.ts';
 import { MAIN_NORM_IDS, normSpec } from '../../norm/registry.ts';
 import type { BenchDraft } from '../../store/bench.ts';
 import { normColor } from '../colors.ts';
+import { Choices, Sizes } from '../controls/Choices.tsx';
 import { useIsDark } from '../hooks.ts';
 import { LEVEL_WORDS, shapeName } from './words.ts';
 
@@ -196,122 +195,5 @@ export function Setup({
         <b>{measured.budgetMs / 1000} s</b>
       </label>
     </fieldset>
-  );
-}
-
-function Row({ legend, children }: { readonly legend: string; readonly children: ReactNode }) {
-  return (
-    <div className="bench-row" role="group" aria-label={legend}>
-      <span className="word">{legend}</span>
-      <div className="chips">{children}</div>
-    </div>
-  );
-}
-
-/** Toggles over a closed list; at least one stays chosen unless it may be empty. */
-function Choices<T extends string | boolean>({
-  legend,
-  options,
-  chosen,
-  color,
-  isOne = false,
-  mayBeEmpty = false,
-  onChange,
-}: {
-  readonly legend: string;
-  readonly options: readonly (readonly [id: T, label: string, about: string])[];
-  readonly chosen: readonly T[];
-  readonly color?: (id: T) => string;
-  readonly isOne?: boolean;
-  readonly mayBeEmpty?: boolean;
-  readonly onChange: (chosen: readonly T[]) => void;
-}) {
-  const toggle = (id: T): void => {
-    if (isOne) return onChange([id]);
-    const next = options.map(([other]) => other).filter((o) => (o === id) !== chosen.includes(o));
-    if (next.length > 0 || mayBeEmpty) onChange(next);
-  };
-  return (
-    <Row legend={legend}>
-      {options.map(([id, label, about]) => (
-        <button
-          key={String(id)}
-          type="button"
-          className={`chip ${chosen.includes(id) ? 'on' : ''}`}
-          aria-pressed={chosen.includes(id)}
-          title={about}
-          style={color && ({ '--member': color(id) } as CSSProperties)}
-          onClick={() => toggle(id)}
-        >
-          {color && <i className="dot" aria-hidden />}
-          {label}
-        </button>
-      ))}
-    </Row>
-  );
-}
-
-/** A list of sizes that can be taken out and added to. */
-function Sizes<T>({
-  legend,
-  sizes,
-  name,
-  fields,
-  make,
-  onChange,
-}: {
-  readonly legend: string;
-  readonly sizes: readonly T[];
-  readonly name: (size: T) => string;
-  readonly fields: readonly string[];
-  readonly make: (numbers: readonly number[]) => T;
-  readonly onChange: (sizes: readonly T[]) => void;
-}) {
-  const [typed, setTyped] = useState<readonly string[]>(fields.map(() => ''));
-  const numbers = typed.map(Number);
-  const isWhole = numbers.every((value) => Number.isInteger(value) && value >= 1 && value <= 65_536);
-  return (
-    <Row legend={legend}>
-      {sizes.map((size) => (
-        <button
-          key={name(size)}
-          type="button"
-          className="chip on"
-          title="Take it out"
-          aria-label={`Take out ${name(size)}`}
-          onClick={() => sizes.length > 1 && onChange(sizes.filter((other) => name(other) !== name(size)))}
-        >
-          {name(size)} <span aria-hidden>×</span>
-        </button>
-      ))}
-      <form
-        className="chip-form"
-        onSubmit={(event) => {
-          event.preventDefault();
-          if (!isWhole) return;
-          const size = make(numbers);
-          if (!sizes.some((other) => name(other) === name(size))) onChange([...sizes, size]);
-          setTyped(fields.map(() => ''));
-        }}
-      >
-        {fields.map((field, index) => (
-          <input
-            key={field}
-            inputMode="numeric"
-            aria-label={`${legend}: ${field}`}
-            placeholder={field}
-            value={typed[index]}
-            onChange={(event) =>
-              setTyped(
-                typed.map((text, i) => (i === index ? event.target.value.replaceAll(/\D/g, '') : text)),
-              )
-            }
-          />
-        ))}
-        <button type="submit" className="chip" disabled={!isWhole} aria-label={`Add to ${legend}`}>
-          +
-        </button>
-      </form>
-    </Row>
   );
 }

@@ -8,6 +8,7 @@ import { OnnxMenu } from './OnnxMenu.tsx';
 
 const SECTION_WORDS: Record<Section, readonly [name: string, about: string]> = {
   microscope: ['Microscope', 'What normalization does to your sentence, and costs on your machine'],
+  fit: ['Swap & fit', 'Another norm in a trained model, calibrated'],
   file: ['ONNX file', 'Other norms in your own transformer'],
   bench: ['Bench', 'Which norm is faster here, alone and in a model'],
 };

@@ -1,6 +1,6 @@
 import type { CSSProperties } from 'react';
 import { firstTwin, trainedNorms } from '../../model/catalog.ts';
-import { SITE_KINDS } from '../../model/plan.ts';
+import { planSource, SITE_KINDS } from '../../model/plan.ts';
 import { GALLERY_IDS, isNormId, MAIN_NORM_IDS, normSpec } from '../../norm/registry.ts';
 import type { NormId } from '../../norm/registry.ts';
 import {
@@ -144,6 +144,7 @@ export function NormBar() {
               const { value } = event.target;
               setConfig(store, {
                 base: isNormId(value) ? value : info ? firstTwin(info) : base,
+                fitted: null,
               });
             }}
           >
@@ -156,6 +157,16 @@ export function NormBar() {
         </label>
       )}
       <PlanBadge plan={planOf(config, sites ?? [])} />
+      {planSource(planOf(config, sites ?? [])) === 'fitted' && (
+        <button
+          type="button"
+          className="quiet"
+          title="The same swap on the same weights, without the fitted values"
+          onClick={() => setConfig(store, { fitted: null })}
+        >
+          let go of the fit
+        </button>
+      )}
       <AlphaSlider isUsed={hasGain(config, sites ?? [])} />
       <Explanation />
     </div>
@@ -211,7 +222,11 @@ function Explanation() {
         ? normSpec(shown).idea
         : 'The sites in scope have different norms; choosing one puts it at all of them.'}
       {config.weights === 'raw' && shown !== config.base && (
-        <> Raw swap on the weights of the {normSpec(config.base).label} twin.</>
+        <>
+          {' '}
+          {planSource(plan) === 'fitted' ? 'Fitted to' : 'Raw swap on'} the weights of the{' '}
+          {normSpec(config.base).label} twin.
+        </>
       )}
       {config.weights === 'twin' && untrained.length > 0 && (
         <> No twin was trained with {untrained.join(' or ')}: raw swap only.</>

@@ -1,0 +1,80 @@
+// Swap and fit on the built page: one site, by its moments, on one window; looked at, saved, opened again, run.
+import { readFile } from 'node:fs/promises';
+import { AxeBuilder } from '@axe-core/playwright';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { FIRST_NORM, normSpec, STORY_NORM } from '../../src/norm/registry.ts';
+import { readFit } from '../../src/receipt/fit.ts';
+import { openApp, settled } from './app.ts';
+import type { App } from './app.ts';
+
+let app: App;
+beforeAll(async () => {
+  app = await openApp();
+});
+afterAll(() => app.close());
+
+it('fits a site, says what it costs, saves and opens it, and runs it in the microscope', async () => {
+  const { page, complaints } = await app.visit();
+  await page.getByRole('radio', { name: 'Swap & fit' }).check();
+  await page.getByText('Ready to fit').waitFor();
+  await page.getByRole('heading', { name: `Can ${normSpec(STORY_NORM).label} take` }).waitFor();
+  await page.getByRole('checkbox', { name: 'Swap ln_f' }).waitFor();
+  await page.getByRole('button', { name: 'final only' }).click();
+  for (const [name, count] of [
+    ['fit on', '1'],
+    ['measure on', '1'],
+    ['sites on', '0'],
+  ] as const)
+    await page.getByRole('textbox', { name, exact: true }).fill(count);
+  await page.getByRole('radio', { name: /^Moments/ }).check();
+  await page.getByRole('button', { name: 'Fit', exact: true }).click();
+  const result = page.getByRole('region', { name: 'Result of the fit' });
+  await result.waitFor({ timeout: 180_000 });
+  await page.getByText(/^Fitted in/).waitFor();
+
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    result.getByRole('button', { name: 'Fit JSON' }).click(),
+  ]);
+  const json = await readFile(await download.path(), 'utf8');
+  const { heldOutLoss, measured, sites, tokens } = readFit(json);
+  expect(tokens).toEqual({ calibration: 256, heldOut: 256 });
+  expect(sites.map(({ site }) => site)).toEqual(['ln_f']);
+  const { original, raw, fitted } = heldOutLoss;
+  if (original === null || raw === null || fitted === null || !measured?.native)
+    throw new Error('nothing was measured');
+  // What the page says is what the file says.
+  const said = (await result.locator('.fit-sentence').textContent()) ?? '';
+  for (const loss of [original, raw, fitted, measured.native.loss]) expect(said).toContain(loss.toFixed(2));
+  const costs = result.getByRole('figure', { name: 'Held-out loss against the original' });
+  for (const loss of [original, fitted, measured.frozen.loss])
+    await costs.getByText(loss.toFixed(3), { exact: true }).first().waitFor();
+  const row = page.getByRole('row', { name: /ln_f/ });
+  await row.getByText(sites[0]?.r2?.toFixed(4) ?? '').waitFor();
+
+  await page
+    .getByLabel('Fits to open')
+    .setInputFiles([{ name: 'mine.json', mimeType: 'application/json', buffer: Buffer.from(json) }]);
+  await page.getByRole('radio', { name: /^mine\.json/ }).waitFor();
+  await expect.poll(() => result.locator('.fit-sentence').textContent()).toBe(said);
+
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  expect(
+    violations
+      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+      .map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`),
+  ).toEqual([]);
+
+  await result.getByRole('button', { name: 'Run it in the microscope' }).click();
+  const bar = page.locator('.norm-bar');
+  await bar.getByText('fitted', { exact: true }).waitFor();
+  await settled(page);
+  const rail = page.getByRole('navigation', { name: 'Depth' });
+  await rail.getByRole('button', { name: `before the head, ${normSpec(STORY_NORM).label}:` }).click();
+  await page.getByRole('region', { name: 'Saturation' }).getByText('fitted', { exact: true }).waitFor();
+  // The other sites are as they were trained.
+  await rail
+    .getByRole('button', { name: `layer 5, before the MLP, ${normSpec(FIRST_NORM).label}:` })
+    .waitFor();
+  expect(complaints).toEqual([]);
+});
