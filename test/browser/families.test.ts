@@ -72,6 +72,9 @@ afterAll(async () => {
   for (const [, engine] of ENGINES) await engine.dispose();
 });
 
+/** What the first engine said of each model's attention, [L, H, T]. */
+const entropies = new Map<string, number[]>();
+
 const GREEDY = { temperature: 0, topK: 0, seed: 0, maxTokens: 4 };
 const argmax = (row: Float32Array): number => row.indexOf(row.reduce((most, value) => Math.max(most, value)));
 
@@ -132,6 +135,17 @@ describe.each(ENGINES)('%s', (engineName, engine: ForwardEngine) =>
       expect(run.sites.map(({ site }) => site.id)).toEqual(
         probes ? opened.survey.sites.map(({ id }) => id) : [],
       );
+      if (!run.attention) return expect(probes).toBe(false);
+      const { L, H } = opened.survey.dims;
+      const entropy = run.attention.entropy.flatMap((layer) => Array.from(layer));
+      const first = entropies.get(name) ?? entropy;
+      entropies.set(name, first);
+      expect(entropy.length).toBe(L * H * run.tokens.length);
+      expect(Math.max(...entropy.map((value, i) => Math.abs(value - (first[i] ?? NaN))))).toBeLessThan(1e-4);
+      // A first token sees itself, or as much as any other.
+      const most = run.attention.isCausal ? 0 : Math.log(run.tokens.length);
+      expect(entropy[0]).toBeLessThanOrEqual(most + 1e-5);
+      return expect(entropy.some((value) => value > 0)).toBe(true);
     });
 
     it('runs with another norm at every site', async () => {
