@@ -3,11 +3,12 @@
 import { parseCommand } from './cli/args.ts';
 import { bench } from './cli/bench.ts';
 import { fit } from './cli/fit.ts';
+import { fits } from './cli/fits.ts';
 import { run } from './cli/run.ts';
 import { isAbort, problemData } from './problem.ts';
 import type { ProblemCode } from './problem.ts';
 
-const COMMANDS = [run, bench, fit];
+const COMMANDS = [run, bench, fit, fits];
 
 /** Cures for here, where the engine's own speak of a page. */
 const CURES: Partial<Record<ProblemCode, string>> = {

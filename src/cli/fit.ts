@@ -3,39 +3,20 @@ import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { ConvertedFile } from '../fit/convert.ts';
 import { FIRST_TOKENS, KAPPAS, METHODS, methodsFor, RESUMABLE, TUNE, fitAll } from '../fit/spec.ts';
-import type { FitProgress, Window } from '../fit/spec.ts';
-import { windowsOf } from '../fit/windows.ts';
 import { SNIPPET } from '../engine/convert.ts';
-import { readWindows } from '../engine/library.ts';
 import { FIRST_MODEL, weightsId } from '../model/catalog.ts';
 import { sitesOf } from '../model/model.ts';
 import { FIRST_NORM, NORM_IDS } from '../norm/registry.ts';
 import { Problem } from '../problem.ts';
 import { fitJson, fitMarkdown } from '../receipt/fit.ts';
 import { defineCommand, listOf, oneOf, usage, wholeNumber } from './args.ts';
-import type { Say } from './args.ts';
 import { SOFTWARE_OPTION, withEngine } from './engine.ts';
-import { checkTarget, readBytes, readText, writeResult } from './files.ts';
+import { TEXT_OPTIONS, teller, windowsIn } from './fit-words.ts';
+import { checkTarget, writeResult } from './files.ts';
 import { chooseModel, libraryOf } from './models.ts';
 import { checkPlan, readPlan } from './plan.ts';
 
 const EXAMPLE = weightsId(FIRST_MODEL, FIRST_NORM);
-const SAY_EVERY_MS = 5000;
-
-/** Tells of every new stage, and every few seconds how far it is. */
-function teller(say: Say): (progress: FitProgress) => void {
-  let saidAtMs = -Infinity;
-  let saidStage = '';
-  return ({ stage, done, of, what, loss, r2 }) => {
-    const nowMs = performance.now();
-    if (stage === saidStage && nowMs - saidAtMs < SAY_EVERY_MS) return;
-    saidAtMs = nowMs;
-    saidStage = stage;
-    const found =
-      loss !== undefined ? `, loss ${loss.toFixed(4)}` : r2 !== undefined ? `, R² ${r2.toFixed(4)}` : '';
-    say(`${stage}: ${what}${found} (${done} of ${of})`);
-  };
-}
 
 const numberOf = (option: string, text: string): number => {
   const value = Number(text);
@@ -73,12 +54,7 @@ export const fit = defineCommand({
       value: FIRST_TOKENS.join('|'),
       says: 'whether the first token has the α (s, b) of all others, or its own',
     },
-    calibration: {
-      type: 'string',
-      value: 'file',
-      says: 'what to fit on instead of the model’s own: text, or tokens as uint16 in a .bin',
-    },
-    'held-out': { type: 'string', value: 'file', says: 'and what to measure on' },
+    ...TEXT_OPTIONS,
     from: { type: 'string', value: 'file', says: 'an earlier fit: its fitted sites are taken as they are' },
     table: { type: 'string', value: 'n', says: 'held-out windows for the table of sites; 0 for no table' },
     out: { type: 'string', value: 'file', says: 'where the report goes; to stdout if not given' },
@@ -117,17 +93,8 @@ export const fit = defineCommand({
     const { sha256 } = await library.load(weights);
     const all = sitesOf(checkpoint).map(({ id }) => id);
     const sites = asked.sites === undefined ? all : listOf(asked.sites).map((id) => oneOf('sites', id, all));
-    const text = async (file: string | undefined, longest: number): Promise<Window[] | undefined> =>
-      file === undefined
-        ? undefined
-        : windowsOf(
-            file.endsWith('.bin')
-              ? readWindows(readBytes(file))
-              : [0, ...(await library.tokenize(info.id, readText(file))).map(({ id }) => id)],
-            longest,
-          );
-    const calibration = await text(asked.calibration, checkpoint.context);
-    const heldOut = await text(asked['held-out'], checkpoint.context + 1);
+    const calibration = await windowsIn(asked.calibration, library, info, checkpoint.context);
+    const heldOut = await windowsIn(asked['held-out'], library, info, checkpoint.context + 1);
     const spec = {
       ...fitAll(weights, sites, member, method),
       kappas,

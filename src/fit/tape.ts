@@ -170,7 +170,8 @@ class TapeComposer implements Composer {
     this.sites.set(site, { theta, first, gradient, count, scalars });
     const x = this.value(from);
     const shape = { C, eps, dtype: 'f32', form: 'tuned', hasResidual: false } as const;
-    const kernel = normKernel(norm, shape, this.#gpu.machine);
+    const { machine } = this.#gpu;
+    const kernel = normKernel(norm, shape, machine);
     const y = this.#next(to, C);
     this.#send(kernel, { x, theta, y });
     if (first)
@@ -186,10 +187,13 @@ class TapeComposer implements Composer {
       const adds = this.#adds(from);
       const rows = first
         ? [
-            { kernel: normBackward(norm, C, eps, adds, 'first'), buffers: { ...buffers, theta: first } },
-            { kernel: normBackward(norm, C, eps, adds, 'others'), buffers },
+            {
+              kernel: normBackward(norm, C, eps, adds, machine, 'first'),
+              buffers: { ...buffers, theta: first },
+            },
+            { kernel: normBackward(norm, C, eps, adds, machine, 'others'), buffers },
           ]
-        : [{ kernel: normBackward(norm, C, eps, adds), buffers }];
+        : [{ kernel: normBackward(norm, C, eps, adds, machine), buffers }];
       const sum = { taken, dy, shares, dtheta: gradient };
       return [...rows, { kernel: thetaBackward(norm, C, first !== null), buffers: sum }];
     });

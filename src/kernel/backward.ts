@@ -2,6 +2,7 @@
 import { normSpec, thetaLayout } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import type { AttentionShape } from './attention.ts';
+import type { Machine } from '../gpu/device.ts';
 import type { PlannedKernel } from './compile.ts';
 import type { MatmulShape } from './matmul.ts';
 import { memberInMemory } from './norm.ts';
@@ -19,9 +20,10 @@ export function normBackward(
   C: number,
   eps: number,
   isAdded: boolean,
+  machine: Machine,
   rows: Rows = 'all',
 ): PlannedKernel {
-  const { constants } = memberInMemory(id, { C, eps, dtype: 'f32', hasResidual: false });
+  const { constants } = memberInMemory(id, { C, eps, dtype: 'f32', hasResidual: false }, machine);
   const { over, line } = normSpec(id);
   return {
     spec: {
@@ -76,14 +78,18 @@ export const elements = (what: 'sum' | 'gelu' | 'gelu derivative', N: number): P
 });
 
 /** dy[T, N], w[N, K] → dx[T, K]. */
-export const matmulBackward = ({ N, K, dtype }: MatmulShape, isAdded: boolean): PlannedKernel => ({
-  spec: {
-    files: [`lib/weight_${dtype}`, 'fit/matmul_back'],
-    entry: 'backward',
-    constants: { WG: LANES, N, K, PAIRS: Math.ceil(K / 2), ADD: isAdded },
-  },
-  workgroups: (T) => [Math.ceil(K / 2 / LANES), Math.ceil(T / 4)],
-});
+export function matmulBackward({ N, K, dtype }: MatmulShape, isAdded: boolean): PlannedKernel {
+  // No more lanes than there are fours of K: a row of 128 has 32.
+  const lanes = Math.min(LANES, Math.ceil(K / 4));
+  return {
+    spec: {
+      files: [`lib/weight_${dtype}`, 'fit/matmul_back'],
+      entry: 'backward',
+      constants: { WG: lanes, N, K, PAIRS: Math.ceil(K / 2), ADD: isAdded },
+    },
+    workgroups: (T) => [Math.ceil(K / 4 / lanes), Math.ceil(T / 4)],
+  };
+}
 
 /** qkv, cache, dy[T, C] → rows[T, H, 2] and dqkv[T, 3C], in two dispatches. */
 export const attentionBackward = ({ C, H, context }: AttentionShape, isRotary: boolean): PlannedKernel[] =>

@@ -32,9 +32,9 @@ function rowConstants(CELLS: number, TEAM: number, WG = TEAM): Constants {
   return { CELLS, TEAM, CHUNKS: Math.ceil(CELLS / TEAM), WG, ROWS: WG / TEAM };
 }
 
-/** A row for a whole workgroup without subgroups: the square of SPAN lanes, for lib/row. */
-function squareConstants(cells: number): Constants {
-  const SPAN = cells <= 512 ? 8 : 16;
+/** A row for a whole workgroup without subgroups: the square of SPAN lanes, for lib/row; few where barriers are dear. */
+function squareConstants(cells: number, machine?: Machine): Constants {
+  const SPAN = machine && isProcessor(machine) ? 2 : cells <= 512 ? 8 : 16;
   return { ...rowConstants(cells, SPAN ** 2), SPAN };
 }
 
@@ -55,11 +55,12 @@ type MemberSource = Pick<KernelSpec, 'files' | 'constants'>;
 export function memberInMemory(
   id: NormId,
   { C, eps, dtype, hasResidual }: Omit<NormShape, 'form'>,
+  machine?: Machine,
 ): MemberSource {
   const cells = dtype === 'f16' ? Math.ceil(C / 2) : C;
   return {
     files: [`norm/_${dtype}`, hasResidual ? 'norm/_residual' : 'norm/_io', `norm/${id}`, 'norm/_reread'],
-    constants: { ...memberConstants(id, C, eps), ...squareConstants(cells) },
+    constants: { ...memberConstants(id, C, eps), ...squareConstants(cells, machine) },
   };
 }
 

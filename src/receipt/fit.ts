@@ -18,6 +18,16 @@ const table = (head: readonly string[], rows: readonly (readonly string[])[]): s
 const digits = (value: number | null | undefined, n = 4): string =>
   value === null || value === undefined ? '' : value.toFixed(n);
 
+const MEASURES = ['held-out loss, nats per token', 'KL to the original, nats', 'top-1 agreement'];
+const measuredCells = ({ loss, kl, top1 }: Measured): string[] => [
+  digits(loss),
+  digits(kl),
+  `${(100 * top1).toFixed(1)} %`,
+];
+
+const adapterWords = (adapter: FitReport['adapter']): string =>
+  `${adapterName(adapter)}${adapter.isFallback ? ' (software adapter)' : ''}`;
+
 const scalarWords = (scalars: Readonly<Record<string, number>>): string =>
   Object.entries(scalars)
     .map(([name, value]) => `${name} ${value.toPrecision(4)}`)
@@ -37,15 +47,35 @@ function traceWords(trace: readonly number[]): string[] {
   ];
 }
 
+/** Fits of one model side by side: what each reached on the held-out text, and how long it took. */
+export function fitsMarkdown(reports: readonly FitReport[]): string {
+  const [one] = reports;
+  if (!one) return '';
+  const fits = reports.flatMap(({ sites, method, firstToken, measured, seconds }) => {
+    const members = [...new Set(sites.map(({ norm }) => normSpec(norm).label))].join(', ');
+    const took = seconds.collect + seconds.fit + seconds.tune;
+    return measured
+      ? [
+          [
+            members,
+            `${method}${firstToken === 'own' ? ', first token apart' : ''}`,
+            ...measuredCells(measured.fitted),
+            took.toFixed(1),
+          ],
+        ]
+      : [];
+  });
+  const { heldOutLoss, tokens, adapter, weights } = one;
+  return `${weights} as trained: ${digits(heldOutLoss.original)} nats per token on ${tokens.heldOut} held-out tokens; ${tokens.calibration} others to fit on. ${adapterWords(adapter)}.
+
+${table(['norm', 'method', ...MEASURES, 'seconds to fit'], fits)}
+`;
+}
+
 /** The report in Markdown; `snippet` is what loads the converted model in PyTorch. */
 export function fitMarkdown(report: FitReport, snippet?: string): string {
   const { measured, heldOutLoss, sites, sweep, seconds, tokens } = report;
-  const row = (name: string, { loss, kl, top1 }: Measured): string[] => [
-    name,
-    digits(loss),
-    digits(kl),
-    `${(100 * top1).toFixed(1)} %`,
-  ];
+  const row = (name: string, cells: Measured): string[] => [name, ...measuredCells(cells)];
   const members = [...new Set(sites.map(({ norm }) => normSpec(norm).label))].join(', ');
   const whole = [
     ['as trained', digits(heldOutLoss.original), '', ''],
@@ -66,12 +96,12 @@ export function fitMarkdown(report: FitReport, snippet?: string): string {
   ];
   const parts = [
     `# ${report.weights} → ${members}, ${report.method}${report.kappa === null ? '' : `, κ = ${report.kappa}`}`,
-    `${tokens.calibration} tokens to fit on, ${tokens.heldOut} others to measure on. ${adapterName(report.adapter)}${report.adapter.isFallback ? ' (software adapter)' : ''}; ${Object.entries(
+    `${tokens.calibration} tokens to fit on, ${tokens.heldOut} others to measure on. ${adapterWords(report.adapter)}; ${Object.entries(
       seconds,
     )
       .map(([stage, value]) => `${stage} ${value.toFixed(1)} s`)
       .join(', ')}.${report.isStopped ? ' Stopped before its end.' : ''}`,
-    table(['', 'held-out loss, nats per token', 'KL to the original, nats', 'top-1 agreement'], whole),
+    table(['', ...MEASURES], whole),
     ...(sweep.length
       ? [
           table(

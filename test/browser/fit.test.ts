@@ -91,7 +91,7 @@ describe.each(NORM_IDS)('backward of %s', (id) => {
       dtheta: gpu.buffer('dtheta', 'activations', 4 * P),
       run: runUniform(gpu, T),
     };
-    for (const { spec, workgroups } of [normBackward(id, C, eps, true), thetaBackward(id, C)])
+    for (const { spec, workgroups } of [normBackward(id, C, eps, true, gpu.machine), thetaBackward(id, C)])
       await dispatch(gpu, spec, buffers, workgroups(T));
     const [dx, dtheta] = [await readFloats(gpu, buffers.dx, T * C), await readFloats(gpu, buffers.dtheta, P)];
     for (const buffer of Object.values(buffers)) buffer[Symbol.dispose]();

@@ -208,12 +208,12 @@ test('fits, takes the model home, and finds the same loss in what it took', asyn
   expect(card.twins.dyt?.heldOutLoss).toBe(heldOutLoss.fitted);
 
   // In another runtime: all tokens at once, and the first of them before the others.
-  for (const [folder, file] of [
+  for (const [made, file] of [
     ['taken', 'taken.f32'],
     ['own', 'own.f32'],
   ] as const) {
-    const theirs = await onnxruntimeLogits(at(`${folder}/model.onnx`), [measured.slice(0, 40)]);
-    const inTwo = await onnxruntimeLogits(at(`${folder}/model.onnx`), [
+    const theirs = await onnxruntimeLogits(at(`${made}/model.onnx`), [measured.slice(0, 40)]);
+    const inTwo = await onnxruntimeLogits(at(`${made}/model.onnx`), [
       measured.slice(0, 1),
       measured.slice(1, 40),
     ]);
@@ -222,7 +222,7 @@ test('fits, takes the model home, and finds the same loss in what it took', asyn
     for (const other of [theirs, inTwo]) {
       expect(other.length).toBe(ours.length);
       const worst = ours.reduce((most, value, i) => Math.max(most, Math.abs(value - (other[i] ?? NaN))), 0);
-      expect(worst, folder).toBeLessThanOrEqual(toleranceOf(largest));
+      expect(worst, made).toBeLessThanOrEqual(toleranceOf(largest));
       expect(Math.abs(lossOf(other) - lossOf(ours))).toBeLessThan(1e-4);
     }
   }

@@ -8,6 +8,7 @@ import { DEFAULT_NORMS, forSoftware } from '../../src/bench/spec.ts';
 import { parseCommand } from '../../src/cli/args.ts';
 import { bench } from '../../src/cli/bench.ts';
 import { fit } from '../../src/cli/fit.ts';
+import { fits } from '../../src/cli/fits.ts';
 import { chooseModel, libraryOf } from '../../src/cli/models.ts';
 import { planAt, readPlan } from '../../src/cli/plan.ts';
 import { run } from '../../src/cli/run.ts';
@@ -29,7 +30,7 @@ const RUN = ['run', '--model', MODEL, '--tokens', '5,6,7'];
 /** The Problem that these words end in, without a GPU being asked. */
 async function refusal(...words: string[]): Promise<Problem> {
   try {
-    const asked = parseCommand(words, [run, bench, fit]);
+    const asked = parseCommand(words, [run, bench, fit, fits]);
     if ('work' in asked) {
       await asked.work(() => {
         throw new Error('it got as far as the adapter');
@@ -53,13 +54,13 @@ describe('words', () => {
   test.each([[['--help']], [['run', '--help']], [['run', '--help', '--tokens', '1']]])(
     '%j is help',
     (words) => {
-      const asked = parseCommand(words, [run, bench, fit]);
+      const asked = parseCommand(words, [run, bench, fit, fits]);
       expect('help' in asked && asked.help).toMatch(/normscope run|run {2}/i);
     },
   );
 
-  test.each([run, bench, fit])('the help of $name names every option', ({ name, options }) => {
-    const asked = parseCommand([name, '--help'], [run, bench, fit]);
+  test.each([run, bench, fit, fits])('the help of $name names every option', ({ name, options }) => {
+    const asked = parseCommand([name, '--help'], [run, bench, fit, fits]);
     for (const option of Object.keys(options))
       expect('help' in asked && asked.help).toContain(`--${option} `);
   });
@@ -124,6 +125,10 @@ describe('a fit', () => {
     ['a clip level that is none', [...FIT, '--kappa', '4,0'], /no number above 0/, /As in/],
     ['no steps', [...FIT, '--steps', '0'], /steps "0"/, /digits/],
     ['text that is not there', [...FIT, '--calibration', at('gone.txt')], /gone\.txt/, /here/],
+    ['a first token of neither kind', [...FIT, '--first', 'x'], /--first "x"/, /shared, own/],
+    ['passages of one token', [...FIT, '--passage', '1'], /--passage "1"/, /digits/],
+    ['fits by no known method', ['fits', '--model', MODEL, '--methods', 'x'], /"x"/, /sequential/],
+    ['held-out tokens that are not there', [...FIT, '--held-out', at('gone.bin')], /gone\.bin/, /here/],
     ['a report into nowhere', [...FIT, '--out', at('no/where.json')], /no folder/, /Make it/],
   ])('of %s is refused', async (_what, words, reason, cure) => {
     const { code, message, hint } = await refusal(...words);
@@ -216,6 +221,7 @@ describe('a plan', () => {
     ['has a site too many', { ...NATIVE, sites: { ...NATIVE.sites, ln_g: NATIVE.sites['ln_f'] } }, /no ln_g/],
     ['claims a training that was not', site({ norm: 'dyt' }), /ln_f claims/],
     ['gives what the norm has not', site({ values: { alpha: [1] } }), /no "alpha"/],
+    ['gives a first token its own γ', site({ first: { gamma: [1] } }), /one for all tokens/],
     ['gives too few values', site({ values: { gamma: [1] } }), /1 values, not 128/],
     ['is for another twin', { ...NATIVE, weights: 'fairy-tale-gpt/dyt' }, /for fairy-tale-gpt\/dyt/],
     ['is for no weights of ours', { ...NATIVE, weights: 'x' }, /for x/],

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { convertWeights, memberOf, torchSnippet } from '../../src/fit/convert.ts';
 import { divergence } from '../../src/fit/measure.ts';
+import { fitted } from '../../src/fit/plans.ts';
 import { clip, leastSquares, moments, rSquared, scalarsAt } from '../../src/fit/solve.ts';
 import type { SiteData } from '../../src/fit/solve.ts';
 import { fitAll, methodsFor, METHODS } from '../../src/fit/spec.ts';
@@ -20,7 +21,7 @@ import { applyAffine } from '../../src/norm/reference.ts';
 import type { Params } from '../../src/norm/reference.ts';
 import { bends, NORM_IDS, normSpec, MAIN_NORM_IDS } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
-import { fitJson, fitMarkdown, readFit } from '../../src/receipt/fit.ts';
+import { fitJson, fitMarkdown, fitsMarkdown, readFit } from '../../src/receipt/fit.ts';
 import { readPlan } from '../../src/cli/plan.ts';
 import { readBytes, MODEL_FOLDER } from './fakes.ts';
 
@@ -93,6 +94,36 @@ test('a clip level changes the reach and not the gain at the centre', () => {
       );
       tiny.forEach((value, c) => expect((value / 1e-4) * sigma, id).toBeCloseTo(gamma[c] ?? 0, 4));
     }
+});
+
+describe('a first token of its own', () => {
+  const own = { shift: [-0.4] };
+  test.each(NORM_IDS.filter(bends))('%s: both sets of scalars are found', (id) => {
+    const [shared, first] = [scalarsAt(id, 0.3, { shift: [0.1] }), scalarsAt(id, 0.7, own)];
+    const data = site(id, { ...shared, gamma, beta });
+    const others = site(id, { ...first, gamma, beta });
+    const y = data.y.slice();
+    for (let row = 0; row < y.length; row += T * C) y.set(others.y.subarray(row, row + C), row);
+    const found = leastSquares(id, { ...data, y, hasFirst: true });
+    expect(found.r2).toBeGreaterThan(1 - 1e-6);
+    for (const [want, got] of [
+      [shared, found.values],
+      [first, found.first ?? {}],
+    ] as const)
+      for (const [name, [value = 0]] of Object.entries(want))
+        expect(got[name]?.[0], name).toBeCloseTo(value, 2);
+    expect(leastSquares(id, { ...data, y }).r2).toBeLessThan(found.r2);
+  });
+
+  test('bends where its own σ says so, with γ as all others have it', () => {
+    const data = site('dyt', { alpha: [0.3], gamma, beta });
+    const x = data.x.slice();
+    for (let row = 0; row < x.length; row += T * C)
+      for (let c = row; c < row + C; c++) x[c] = 10 * (x[c] ?? 0);
+    const { values, first } = clip('dyt', { ...data, x, hasFirst: true }, { gamma, beta }, 2);
+    expect((values['alpha']?.[0] ?? 0) / (first?.['alpha']?.[0] ?? 1)).toBeGreaterThan(5);
+    expect(values['gamma']).toEqual(Array.from(gamma, (value) => Math.fround(2 * value)));
+  });
 });
 
 test('the published gains of equal slope', () => {
@@ -209,6 +240,9 @@ describe('a converted model', async () => {
     } as Plan;
     expect(() => convertWeights(checkpoint, mixed)).toThrow(/names one norm for all sites/);
     expect(() => memberOf(planOf('instancenorm'))).toThrow(/statistics from each prompt/);
+    const apart = { ...plan, sites: { ...plan.sites, ln_f: fitted('dyt', {}, { alpha: [0.2] }) } };
+    expect(() => memberOf(apart)).toThrow(/first tokens have scalars of their own/);
+    expect(() => memberOf({ ...plan, sites: { ln_f: { ...fitted('dyt'), eps: 1 } } })).toThrow(/an ε/);
   });
 
   test('has a PyTorch module with the names of its tensors', () => {
@@ -315,5 +349,8 @@ describe('a report', () => {
     expect(words).toContain('(software adapter)');
     expect(words).toContain('| fitted: clip | 3.9550 | 0.5000 | 61.2 % |');
     expect(words).toContain('| ln_f | DyT | alpha 0.1000 | 0.9800 | 0.0200 | 0.1000 |');
+    expect(fitMarkdown(report, 'import torch\n')).toMatch(/```python\nimport torch\n```\n$/);
+    expect(fitMarkdown({ ...report, trace: [3, 1, 2] })).toContain('medians of 20 steps: 2.0000.');
+    expect(fitsMarkdown([report])).toContain('| DyT | clip | 3.9550 | 0.5000 | 61.2 % | 3.0 |');
   });
 });
