@@ -54,7 +54,7 @@ export class OpenedCheckpoint implements Checkpoint {
     const { blueprint, sites } = bound;
     const [first] = sites;
     if (!first) throw new RangeError('Cannot open a model without norms');
-    this.model = blueprint;
+    this.model = { ...blueprint, sites: sites.map(({ site, norm }) => ({ ...site, norm })) };
     this.context = context;
     const { words } = tokenTables(blueprint);
     this.vocabSize = bound.tensors.get(words ?? '')?.shape[0] ?? 1;

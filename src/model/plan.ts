@@ -7,7 +7,13 @@ export const SITE_KINDS = ['embedding', 'attention', 'mlp', 'final'] as const;
 export type SiteKind = (typeof SITE_KINDS)[number];
 
 /** A place where a model normalizes. */
-export type Site = { readonly id: string; readonly kind: SiteKind; readonly layer: number | null };
+export type Site = {
+  readonly id: string;
+  readonly kind: SiteKind;
+  readonly layer: number | null;
+  /** The member its own tensors are of, where that is known by site: checkpoints may mix them. */
+  readonly norm?: NormId;
+};
 
 /** `twin`: trained with this norm. `raw`: another norm put on the same weights. `fitted`: put there and calibrated. */
 export const PARAM_SOURCES = ['twin', 'raw', 'fitted'] as const;
