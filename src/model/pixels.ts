@@ -190,3 +190,16 @@ export function pixelsOf(
   }
   return pixels;
 }
+
+/** Something to look at before anybody gave a picture: a disc over a slope of colours. */
+export function testPicture(side = 96): Picture {
+  const rgba = new Uint8ClampedArray(side * side * 4);
+  for (let y = 0; y < side; y++) {
+    for (let x = 0; x < side; x++) {
+      const isDisc = Math.hypot(x - 0.5 * side, y - 0.45 * side) < 0.28 * side;
+      const color = isDisc ? [235, 160, 60] : [(60 * x) / side, 90 + (80 * y) / side, 170 - (60 * x) / side];
+      rgba.set([...color, 255], 4 * (y * side + x));
+    }
+  }
+  return { width: side, height: side, rgba };
+}

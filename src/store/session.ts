@@ -2,29 +2,22 @@
 // wins: a new one stops what is under way. What fails leaves the last good result standing.
 import type { BenchProgress, BenchSpec, Flag } from '../bench/spec.ts';
 import type { Foreseen } from '../bench/suite.ts';
-import type { Engine, Run } from '../engine/api.ts';
-import { weightsId } from '../model/catalog.ts';
+import type { Engine, Run, RunInput } from '../engine/api.ts';
+import { splitWeightsId, weightsId } from '../model/catalog.ts';
+import { DEFAULT_FORM, pixelsOf } from '../model/pixels.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
 import type { Plan } from '../model/plan.ts';
 import { isAbort, Problem, problemData } from '../problem.ts';
-import { readReceipt } from '../receipt/read.ts';
-import type { RunReceipt } from '../receipt/schema.ts';
-import { recordedConfig, recordedPin } from './recorded.ts';
+import { broughtModel, pictureOf, shownSurvey } from './models.ts';
+import { createModelsSession } from './models-session.ts';
+import type { ModelsSession } from './models-session.ts';
+import { createOpener } from './open-files.ts';
+import type { DroppedFile } from './open-files.ts';
 import { createOnnxSession } from './onnx-session.ts';
 import type { OnnxSession } from './onnx-session.ts';
 import { draftFor, draftOf, setBench, withReport } from './bench.ts';
 import { setMicroscope, sitesToInspect } from './microscope.ts';
-import {
-  isStale,
-  planOf,
-  samePlan,
-  sameTokens,
-  setConfig,
-  setRun,
-  setView,
-  shownSite,
-  sitesThatSeeAhead,
-} from './store.ts';
+import { isStale, planOf, samePlan, sameTokens, setRun, shownSite, sitesThatSeeAhead } from './store.ts';
 import type { Config, Experiment, RunState } from './store.ts';
 
 const TIMING = { samples: 20, budgetMs: 1500 } as const;
@@ -33,6 +26,7 @@ const HIDDEN: Flag = {
   code: 'hidden-page',
   words: 'The page was hidden while it ran: browsers slow such pages down.',
 };
+const MOST_JUDGED_BYTES = 64 * 2 ** 20;
 /** How long the page rests before onnxruntime is fetched and asked. */
 const IDLE_MS = 800;
 
@@ -58,26 +52,27 @@ const RUN_FIELDS: readonly (keyof Config)[] = [
   'alphas',
 ];
 
-export type Session = OnnxSession & {
-  /** Opens the device, loads the first model, runs the first prompt, and from then on follows the config. */
-  readonly start: () => Promise<void>;
-  readonly run: () => Promise<void>;
-  readonly generate: () => Promise<void>;
-  readonly measure: () => Promise<void>;
-  /** Times the shown run beside onnxruntime's engines. */
-  readonly compare: () => Promise<void>;
-  /** Asks onnxruntime about the shown run. */
-  readonly judge: () => Promise<void>;
-  /** The configured model as an ONNX file. */
-  readonly exportOnnx: (options: OnnxOptions) => Promise<Uint8Array | null>;
-  /** Runs the bench; what was measured is kept, stopped or not. */
-  readonly bench: (spec: BenchSpec) => Promise<void>;
-  /** Opens an ONNX file with its data, or reports of the bench; each that cannot be opened says why. */
-  readonly openFiles: (files: readonly File[]) => Promise<void>;
-  readonly stop: () => void;
-  readonly loseDevice: () => Promise<void>;
-  readonly dismissProblem: () => void;
-};
+export type Session = OnnxSession &
+  ModelsSession & {
+    /** Opens the device, loads the first model, runs the first prompt, and from then on follows the config. */
+    readonly start: () => Promise<void>;
+    readonly run: () => Promise<void>;
+    readonly generate: () => Promise<void>;
+    readonly measure: () => Promise<void>;
+    /** Times the shown run beside onnxruntime's engines. */
+    readonly compare: () => Promise<void>;
+    /** Asks onnxruntime about the shown run. */
+    readonly judge: () => Promise<void>;
+    /** The configured model as an ONNX file. */
+    readonly exportOnnx: (options: OnnxOptions) => Promise<Uint8Array | null>;
+    /** Runs the bench; what was measured is kept, stopped or not. */
+    readonly bench: (spec: BenchSpec) => Promise<void>;
+    /** Opens a model's folder, an ONNX file with its data, or reports; each that cannot be opened says why. */
+    readonly openFiles: (files: readonly DroppedFile[]) => Promise<void>;
+    readonly stop: () => void;
+    readonly loseDevice: () => Promise<void>;
+    readonly dismissProblem: () => void;
+  };
 
 export function createSession(store: Experiment, engine: Engine): Session {
   let current: AbortController | undefined;
@@ -103,8 +98,17 @@ export function createSession(store: Experiment, engine: Engine): Session {
       if (!signal.aborted) set(...args);
     };
 
+  /** What a plan's model takes besides tokens: the picture, for one that looks at images. */
+  function inputOf({ weights }: Plan): RunInput {
+    const state = store.getState();
+    const survey = broughtModel(state, splitWeightsId(weights).model)?.survey;
+    if (!survey?.image) return {};
+    return { pixels: pixelsOf(pictureOf(state).picture, survey.imageForm ?? DEFAULT_FORM, survey.image) };
+  }
+
   async function prepare(signal: AbortSignal): Promise<{ config: Config; plan: Plan; tokens: number[] }> {
     const { config } = store.getState();
+    if (models.awaits()) throw new DOMException('Aborted', 'AbortError');
     setRun(store, { phase: 'loading', problem: null });
     const environment = await engine.environment();
     signal.throwIfAborted();
@@ -148,7 +152,7 @@ export function createSession(store: Experiment, engine: Engine): Session {
   async function ask(plan: Plan, tokens: readonly number[], signal: AbortSignal): Promise<void> {
     judged.add(plan.weights);
     setRun(store, { phase: 'judging' });
-    const of = await engine.judge(plan, tokens, { signal });
+    const of = await engine.judge(plan, tokens, { signal, ...inputOf(plan) });
     signal.throwIfAborted();
     setRun(store, { judgement: { plan, of } });
   }
@@ -160,7 +164,8 @@ export function createSession(store: Experiment, engine: Engine): Session {
     // What a file recorded is not run again: it would be this machine's run, not that one.
     if (!pinned || pinned.recordedOn || !sameTokens(pinned.run, result)) return;
     const ids = result.tokens.map(({ id }) => id);
-    const parting = await engine.part(pinned.run.plan, result.plan, ids, { signal });
+    const input = inputOf(result.plan);
+    const parting = await engine.part(pinned.run.plan, result.plan, ids, { signal, ...input });
     signal.throwIfAborted();
     setRun(store, { parting });
   }
@@ -170,7 +175,8 @@ export function createSession(store: Experiment, engine: Engine): Session {
     const state = store.getState();
     const ids = of.tokens.map(({ id }) => id);
     const sites = sitesToInspect(of, shownSite({ ...state, run: { ...state.run, result: of } }));
-    const inspected = await engine.inspect(of.plan, ids, sites, signal ? { signal } : {});
+    const options = { ...inputOf(of.plan), ...(signal ? { signal } : {}) };
+    const inspected = await engine.inspect(of.plan, ids, sites, options);
     signal?.throwIfAborted();
     return Object.fromEntries(inspected.map((one) => [one.site, one]));
   }
@@ -192,7 +198,8 @@ export function createSession(store: Experiment, engine: Engine): Session {
   async function lens(): Promise<void> {
     const { run: state, view, microscope } = store.getState();
     const { result } = state;
-    if (!result || microscope.figure !== 'depth') return;
+    const output = shownSurvey(store.getState())?.output ?? 'next';
+    if (!result || microscope.figure !== 'depth' || output !== 'next') return;
     const token = Math.min(view.token ?? Infinity, result.tokens.length - 1);
     if (state.lens?.of === result && state.lens.token === token) return;
     setRun(store, { lens: { of: result, token, layers: [] } });
@@ -210,7 +217,7 @@ export function createSession(store: Experiment, engine: Engine): Session {
     instead(async (signal) => {
       const { config, plan, tokens } = await prepare(signal);
       setRun(store, { phase: 'running' });
-      const result = await engine.run(plan, tokens, { probes: true, signal });
+      const result = await engine.run(plan, tokens, { probes: true, signal, ...inputOf(plan) });
       signal.throwIfAborted();
       const inspections = await values(result, signal);
       const { generation } = store.getState().run;
@@ -227,6 +234,9 @@ export function createSession(store: Experiment, engine: Engine): Session {
       const ids = result.tokens.map(({ id }) => id);
       await part(result, signal);
       await time(plan, ids, signal);
+      const survey = shownSurvey(store.getState());
+      // onnxruntime takes all weights at once, on the processor: it is asked by itself about small models only.
+      if (survey && survey.fileBytes > MOST_JUDGED_BYTES) return;
       if (judged.has(plan.weights) || store.getState().run.environment?.device !== 'gpu') return;
       await rest(IDLE_MS, signal);
       await ask(plan, ids, signal);
@@ -315,35 +325,9 @@ export function createSession(store: Experiment, engine: Engine): Session {
       }
     });
 
-  /** A run out of a file, as it was, as A; the same configuration runs anew as B. */
-  async function showRecorded(receipt: RunReceipt): Promise<void> {
-    setConfig(store, recordedConfig(receipt));
-    setRun(store, { pinned: recordedPin(receipt), parting: null });
-    setView(store, { section: 'microscope' });
-    await run();
-  }
-
+  const models = createModelsSession(store, engine, run);
   const onnx = createOnnxSession(store, engine, instead);
-
-  async function openFiles(files: readonly File[]): Promise<void> {
-    if (files.some(({ name }) => /\.onnx$/i.test(name))) return onnx.openOnnx(files);
-    for (const file of files) {
-      try {
-        const opened = readReceipt(await file.text(), file.name);
-        if (opened.kind === 'run') {
-          await showRecorded(opened.receipt);
-          continue;
-        }
-        const { report, notes } = opened;
-        const { kept } = store.getState().bench;
-        const added = { key: report.session.id, name: file.name, origin: 'file' as const, notes, report };
-        setBench(store, { kept: withReport(kept, added) });
-        setView(store, { section: 'bench' });
-      } catch (thrown) {
-        setRun(store, { problem: problemData(thrown) });
-      }
-    }
-  }
+  const openFiles = createOpener(store, { onnx, models, run });
 
   async function exportOnnx(options: OnnxOptions): Promise<Uint8Array | null> {
     const { config, run: state } = store.getState();
@@ -413,6 +397,7 @@ export function createSession(store: Experiment, engine: Engine): Session {
     bench,
     openFiles,
     ...onnx,
+    ...models,
     stop,
     loseDevice: () => engine.loseDevice(),
     dismissProblem: () => setRun(store, { problem: null }),

@@ -1,10 +1,14 @@
 import { useEffect } from 'react';
+import { chosenSurvey } from '../store/models.ts';
 import type { Hideable } from '../store/store.ts';
 import { KeySheet } from './controls/KeySheet.tsx';
+import { ModelSheet } from './models/ModelSheet.tsx';
+import { openDropped } from './models/open.ts';
 import { useKeys } from './keys.ts';
 import { Header } from './controls/Header.tsx';
 import { NormBar } from './controls/NormBar.tsx';
 import { PromptBar } from './controls/PromptBar.tsx';
+import { PictureBar } from './models/PictureBar.tsx';
 import { BenchPage } from './bench/BenchPage.tsx';
 import { useDroppedFiles, useExperiment, useIsDark, useWires } from './hooks.ts';
 import { Compare } from './panels/Compare.tsx';
@@ -20,20 +24,21 @@ import { TokenStrip } from './panels/TokenStrip.tsx';
 
 export function App() {
   const wires = useWires();
-  const { session } = wires;
   const section = useExperiment((state) => state.view.section);
   const hide = useExperiment((state) => state.view.hide);
   const shows = (part: Hideable): boolean => !hide.includes(part);
+  const isImage = useExperiment((state) => Boolean(chosenSurvey(state)?.image));
   const isDark = useIsDark();
   useEffect(() => {
     document.documentElement.dataset['theme'] = isDark ? 'dark' : 'light';
   }, [isDark]);
-  useDroppedFiles((files) => void session.openFiles(files));
+  useDroppedFiles((files) => void openDropped(wires, files));
   useKeys(wires);
   return (
     <>
       {shows('header') && <Header />}
       <KeySheet />
+      <ModelSheet />
       {section !== 'microscope' ? (
         <main>
           <FallbackNotice />
@@ -43,7 +48,7 @@ export function App() {
       ) : (
         <>
           <main>
-            {shows('prompt') && <PromptBar />}
+            {shows('prompt') && (isImage ? <PictureBar /> : <PromptBar />)}
             {shows('norms') && <NormBar />}
             <FallbackNotice />
             <ProblemBanner />

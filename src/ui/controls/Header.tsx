@@ -1,10 +1,10 @@
 import { useEffect, useState } from 'react';
-import { MODEL_IDS } from '../../model/catalog.ts';
-import { SECTIONS, setConfig, setView, THEMES } from '../../store/store.ts';
+import { placeOf } from '../../model/model-id.ts';
+import { SECTIONS, setView, THEMES } from '../../store/store.ts';
 import type { Section, Theme } from '../../store/store.ts';
 import { exportRun } from '../exports.ts';
-import { bytes } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
+import { ModelChoice } from '../models/ModelChoice.tsx';
 import { OnnxMenu } from './OnnxMenu.tsx';
 
 const SECTION_WORDS: Record<Section, readonly [name: string, about: string]> = {
@@ -16,16 +16,9 @@ const THEME_SIGNS: Record<Theme, string> = { system: '◐', light: '☀', dark: 
 
 export function Header() {
   const { store } = useWires();
-  const info = useExperiment((state) => state.run.info);
-  const model = useExperiment((state) => state.config.model);
   const theme = useExperiment((state) => state.view.theme);
   const section = useExperiment((state) => state.view.section);
   const hasRun = useExperiment((state) => state.run.result !== null);
-  const twin = info && Object.values(info.twins)[0];
-  const about =
-    info && twin
-      ? `${info.name} · ${(info.parameterCount / 1e6).toFixed(1)} M · ${bytes(twin.weights.sizeBytes)}`
-      : model;
   const nextTheme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? 'system';
   return (
     <header className="top">
@@ -47,18 +40,7 @@ export function Header() {
       </div>
       <p className="tagline">{SECTION_WORDS[section][1]}</p>
       <nav aria-label="Page">
-        <select
-          aria-label="Model"
-          value={model}
-          title={info?.description}
-          onChange={(event) => setConfig(store, { model: event.target.value })}
-        >
-          {MODEL_IDS.map((id) => (
-            <option key={id} value={id}>
-              {id === model ? about : id}
-            </option>
-          ))}
-        </select>
+        <ModelChoice />
         <button type="button" disabled={!hasRun} onClick={() => exportRun(store.getState(), 'json')}>
           Export JSON
         </button>
@@ -99,6 +81,7 @@ export function Header() {
 /** The address holds the whole experiment; this puts it where it can be pasted. */
 function ShareButton() {
   const [isCopied, setCopied] = useState(false);
+  const needsFiles = useExperiment((state) => placeOf(state.config.model)?.kind === 'disk');
   useEffect(() => {
     if (!isCopied) return undefined;
     const timer = setTimeout(() => setCopied(false), 2000);
@@ -107,10 +90,10 @@ function ShareButton() {
   return (
     <button
       type="button"
-      title="The address holds model, norms, α, prompt, seed and what you look at: whoever opens it computes the same"
+      title={`The address holds model, norms, α, prompt, seed and what you look at: whoever opens it ${needsFiles ? 'is asked for the same files, and' : ''} computes the same`}
       onClick={() => void navigator.clipboard.writeText(location.href).then(() => setCopied(true))}
     >
-      {isCopied ? 'Link copied' : 'Copy link'}
+      {isCopied ? (needsFiles ? 'Copied; needs the files' : 'Link copied') : 'Copy link'}
     </button>
   );
 }

@@ -1,0 +1,42 @@
+import { MODEL_IDS } from '../../model/catalog.ts';
+import { modelName } from '../../model/model-id.ts';
+import { chooseModel } from '../../store/choose-model.ts';
+import { bytes, count } from '../format.ts';
+import { useExperiment, useWires } from '../hooks.ts';
+
+/** The models at hand, and the way to others. */
+export function ModelChoice() {
+  const { store, session } = useWires();
+  const info = useExperiment((state) => state.run.info);
+  const model = useExperiment((state) => state.config.model);
+  const brought = useExperiment((state) => state.models.brought);
+  const twin = info && info.id === model ? Object.values(info.twins)[0] : undefined;
+  const about = (id: string): string =>
+    info && twin && id === model
+      ? `${modelName(info.name)} · ${count(info.parameterCount)} · ${bytes(twin.weights.sizeBytes)}`
+      : modelName(id);
+  const ids = [...MODEL_IDS, ...brought.map((one) => one.info.id)];
+  return (
+    <span className="model-choice">
+      <select
+        aria-label="Model"
+        value={model}
+        title={info?.description}
+        onChange={(event) => chooseModel(store, event.target.value)}
+      >
+        {[...new Set([...ids, model])].map((id) => (
+          <option key={id} value={id}>
+            {about(id)}
+          </option>
+        ))}
+      </select>
+      <button
+        type="button"
+        title="Your own transformer: a folder of this machine, or a model of the Hugging Face Hub"
+        onClick={session.showModels}
+      >
+        Open…
+      </button>
+    </span>
+  );
+}
