@@ -11,6 +11,8 @@ export type Site = {
   readonly id: string;
   readonly kind: SiteKind;
   readonly layer: number | null;
+  /** It stands after attention or the MLP, not before it. */
+  readonly isAfter?: boolean;
   /** The member its own tensors are of, where that is known by site: checkpoints may mix them. */
   readonly norm?: NormId;
 };

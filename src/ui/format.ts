@@ -64,8 +64,8 @@ export function visible(text: string): string {
 const KIND_WORDS = { embedding: 'emb', attention: 'attn', mlp: 'mlp', final: 'final' } as const;
 const KIND_PHRASES = {
   embedding: 'first norm, after the embeddings',
-  attention: 'before attention',
-  mlp: 'before the MLP',
+  attention: 'attention',
+  mlp: 'the MLP',
   final: 'last norm, before the head',
 } as const;
 
@@ -73,5 +73,7 @@ const KIND_PHRASES = {
 export const siteName = ({ kind, layer }: Site): string =>
   layer === null ? KIND_WORDS[kind] : `${layer} ${KIND_WORDS[kind]}`;
 /** `layer 4, before the MLP`. */
-export const sitePhrase = ({ kind, layer }: Site): string =>
-  layer === null ? KIND_PHRASES[kind] : `layer ${layer}, ${KIND_PHRASES[kind]}`;
+export const sitePhrase = ({ kind, layer, isAfter }: Site): string =>
+  layer === null
+    ? KIND_PHRASES[kind]
+    : `layer ${layer}, ${isAfter ? 'after' : 'before'} ${KIND_PHRASES[kind]}`;

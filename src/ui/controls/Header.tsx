@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'react';
-import { placeOf } from '../../model/model-id.ts';
+import { isBrought, placeOf } from '../../model/model-id.ts';
 import { SECTIONS, setView, THEMES } from '../../store/store.ts';
 import type { Section, Theme } from '../../store/store.ts';
 import { exportRun } from '../exports.ts';
@@ -18,6 +18,7 @@ export function Header() {
   const { store } = useWires();
   const theme = useExperiment((state) => state.view.theme);
   const section = useExperiment((state) => state.view.section);
+  const isOwn = useExperiment((state) => isBrought(state.config.model));
   const hasRun = useExperiment((state) => state.run.result !== null);
   const nextTheme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? 'system';
   return (
@@ -51,8 +52,12 @@ export function Header() {
         <ShareButton />
         <button
           type="button"
-          disabled={!hasRun}
-          title="The story of DyT in seven steps, with your sentence and this machine’s numbers"
+          disabled={!hasRun || isOwn}
+          title={
+            isOwn
+              ? 'The story of DyT needs the twins: choose the page’s own model'
+              : 'The story of DyT in seven steps, with your sentence and this machine’s numbers'
+          }
           onClick={() => void import('../tour.ts').then(({ startTour }) => startTour(store))}
         >
           Tour

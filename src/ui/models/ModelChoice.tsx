@@ -1,5 +1,5 @@
 import { MODEL_IDS } from '../../model/catalog.ts';
-import { modelName } from '../../model/model-id.ts';
+import { isBrought, modelName } from '../../model/model-id.ts';
 import { chooseModel } from '../../store/choose-model.ts';
 import { bytes, count } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
@@ -13,7 +13,7 @@ export function ModelChoice() {
   const twin = info && info.id === model ? Object.values(info.twins)[0] : undefined;
   const about = (id: string): string =>
     info && twin && id === model
-      ? `${modelName(info.name)} · ${count(info.parameterCount)} · ${bytes(twin.weights.sizeBytes)}`
+      ? `${isBrought(id) ? modelName(id) : info.name} · ${count(info.parameterCount)} · ${bytes(twin.weights.sizeBytes)}`
       : modelName(id);
   const ids = [...MODEL_IDS, ...brought.map((one) => one.info.id)];
   return (

@@ -128,7 +128,7 @@ function Lens({ run }: { readonly run: Run }) {
   const result = useExperiment((state) => state.run.result);
   const shown = useExperiment(shownSite);
   const isDark = useIsDark();
-  if (!lens || lens.of !== result) return null;
+  if (!lens || lens.of !== result || lens.layers.length === 0) return null;
   const norms = new Map(run.sites.map((report) => [report.site.id, report]));
   return (
     <section className="lens" aria-label="Logit lens">
