@@ -63,6 +63,9 @@ export function readImageForm(file: string, value: unknown): ImageForm {
   };
 }
 
+/** In between, before it is cropped: a long picture or a strange configuration could ask for any number. */
+const MOST_PIXELS = 2 ** 25;
+
 /** A decoded picture: [height, width, 4] bytes. */
 export type Picture = {
   readonly width: number;
@@ -172,6 +175,13 @@ export function pixelsOf(
   const by = short === null ? null : short / Math.min(picture.width, picture.height);
   const wide = by === null ? width : Math.round(picture.width * by);
   const high = by === null ? height : Math.round(picture.height * by);
+  if (wide * high > MOST_PIXELS) {
+    throw new Problem(
+      'unsupported',
+      `Cannot show this picture to the model: it would have ${wide} × ${high} pixels, too many`,
+      'Choose a picture that is less long, or mend preprocessor_config.json.',
+    );
+  }
   const { rgba } = resize(picture, wide, high, form.filter);
   const [left, top] = [Math.floor((wide - width) / 2), Math.floor((high - height) / 2)];
   const pixels = new Float32Array(channels * height * width);

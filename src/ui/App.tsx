@@ -38,7 +38,6 @@ export function App() {
     <>
       {shows('header') && <Header />}
       <KeySheet />
-      <ModelSheet />
       {section !== 'microscope' ? (
         <main>
           <FallbackNotice />
@@ -67,6 +66,7 @@ export function App() {
           {shows('timings') && <TimingStrip />}
         </>
       )}
+      <ModelSheet />
     </>
   );
 }
