@@ -273,7 +273,7 @@ export class WgslEngine implements ForwardEngine {
     { signal, onRound = () => undefined }: Parameters<Engine['compare']>[3] = {},
   ): Promise<Comparison> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
-    const tokens = checkTokens(given, checkpoint);
+    const tokens = rowsOf(given, checkpoint);
     const [{ contest }, { contestGraphs }] = await Promise.all([
       import('./contest.ts'),
       import('./contest-graphs.ts'),

@@ -20,7 +20,7 @@ export type ModelsSession = {
   readonly stopOpening: () => void;
   /** Shows the sheet. */
   readonly showModels: () => void;
-  /** Hides the sheet; a model that a link asks for and that did not come is given up. */
+  /** Hides the sheet. A download goes on; a question is answered with no, and the page is back at a model that runs. */
   readonly hideModels: () => void;
   /** Gives a brought model's memory back. */
   readonly closeModel: (id: string) => Promise<void>;
@@ -146,8 +146,9 @@ export function createModelsSession(
       void look();
     },
     hideModels: () => {
-      if (store.getState().models.opening) stopOpening();
       setModels(store, { isSheetOpen: false, problem: null });
+      if (store.getState().models.opening?.stage === 'fetching') return; // it goes on behind
+      stopOpening();
       giveUp();
     },
     closeModel: async (id) => {

@@ -107,6 +107,8 @@ test('a large download waits for a yes, and a stopped one leaves everything as i
   const fetching = session.fetchModel();
   await vi.waitFor(() => expect(fetched).toHaveBeenCalledWith(HUB_WHAT));
   expect(state().models.opening?.stage).toBe('fetching');
+  session.hideModels(); // it goes on behind
+  expect(state().models).toMatchObject({ isSheetOpen: false, opening: { stage: 'fetching' } });
   session.stopOpening();
   await fetching;
   expect(state().models).toMatchObject({ opening: null, problem: null, brought: [] });

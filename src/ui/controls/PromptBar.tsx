@@ -100,21 +100,23 @@ export function PromptBar() {
         <SamplingMenu />
       </div>
       <div className="prompt-foot">
-        <select
-          aria-label="Examples"
-          value=""
-          onChange={(event) => {
-            setConfig(store, { prompt: event.target.value });
-            void session.run();
-          }}
-        >
-          <option value="" disabled>
-            Examples
-          </option>
-          {SAMPLE_PROMPTS.map((sample) => (
-            <option key={sample}>{sample}</option>
-          ))}
-        </select>
+        {!readsIds && (
+          <select
+            aria-label="Examples"
+            value=""
+            onChange={(event) => {
+              setConfig(store, { prompt: event.target.value });
+              void session.run();
+            }}
+          >
+            <option value="" disabled>
+              Examples
+            </option>
+            {SAMPLE_PROMPTS.map((sample) => (
+              <option key={sample}>{sample}</option>
+            ))}
+          </select>
+        )}
         <button
           type="button"
           className="quiet"

@@ -1,7 +1,7 @@
 import { MODEL_IDS } from '../../model/catalog.ts';
 import { isBrought, modelName } from '../../model/model-id.ts';
 import { chooseModel } from '../../store/choose-model.ts';
-import { bytes, count } from '../format.ts';
+import { bytes, count, percent } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
 
 /** The models at hand, and the way to others. */
@@ -15,6 +15,9 @@ export function ModelChoice() {
     info && twin && id === model
       ? `${isBrought(id) ? modelName(id) : info.name} · ${count(info.parameterCount)} · ${bytes(twin.weights.sizeBytes)}`
       : modelName(id);
+  const opening = useExperiment((state) => state.models.opening);
+  const { loadedBytes = 0, totalBytes = 1 } = opening?.progress ?? {};
+  const share = opening?.stage === 'fetching' ? loadedBytes / totalBytes : null;
   const ids = [...MODEL_IDS, ...brought.map((one) => one.info.id)];
   return (
     <span className="model-choice">
@@ -35,7 +38,7 @@ export function ModelChoice() {
         title="Your own transformer: a folder of this machine, or a model of the Hugging Face Hub"
         onClick={session.showModels}
       >
-        Open…
+        {share === null ? 'Open…' : `Opening ${percent(share)}`}
       </button>
     </span>
   );

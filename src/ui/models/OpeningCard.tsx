@@ -108,7 +108,7 @@ function Facts({ survey }: { readonly survey: Survey }) {
         </dd>
       </div>
       <div>
-        <dt>Shape</dt>
+        <dt>Layers × width</dt>
         <dd>
           {dims.L} × {dims.C}{' '}
           <small>
