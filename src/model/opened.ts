@@ -1,7 +1,7 @@
 // A bound checkpoint of the transformers library as a model that can run: matrices stay where they are until a device
 // asks for them, everything smaller is kept as it streams by.
 import type { Dtype, Tensor } from '../format/safetensors.ts';
-import { streamTensors } from '../format/tensors.ts';
+import { readTensor, streamTensors } from '../format/tensors.ts';
 import type { IndexedTensor, TensorIndex } from '../format/tensors.ts';
 import type { Source } from '../format/source.ts';
 import { Problem } from '../problem.ts';
@@ -76,6 +76,10 @@ export class OpenedCheckpoint implements Checkpoint {
     this.streamed = {
       dtypes: new Map<string, Dtype>(matrices.map(({ name, tensor }) => [name, tensor.dtype])),
       shapes: new Map(matrices.map(({ name, tensor }) => [name, tensor.shape])),
+      one: async (name) => {
+        const found = matrices.find((one) => one.name === name);
+        return found ? { ...(await readTensor(source, found.tensor)), name } : null;
+      },
       async *read({ onProgress, signal } = {}) {
         const seen: Uint8Array[] = [config];
         const options = {

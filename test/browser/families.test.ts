@@ -161,12 +161,17 @@ describe.each(ENGINES)('%s', (engineName, engine: ForwardEngine) =>
       expect(maxAbs).toBeGreaterThan(toleranceOf(largest));
     });
 
-    it('continues from a cache as from the whole text', async ({ skip }) => {
+    it('continues from a cache as from the whole text, and the lens ends in the same answer', async ({
+      skip,
+    }) => {
       if (opened.survey.output !== 'next') skip();
       const plan = planOf(opened);
       const { ids, isCached } = await engine.generate(plan, tokens, GREEDY);
       expect(isCached).toBe(true);
       expect(ids).toHaveLength(GREEDY.maxTokens);
+      const lens = await engine.lens(plan, tokens, tokens.length - 1);
+      expect(lens.map(({ site }) => site)).toEqual(opened.survey.sites.map(({ id }) => id));
+      expect(lens.at(-1)).toMatchObject({ id: ids[0], answerRank: 1 });
       const all = [...tokens];
       for (const id of ids) {
         const { logits } = await engine.run(plan, all, { probes: false });

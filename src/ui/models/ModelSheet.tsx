@@ -136,7 +136,7 @@ function HubForm() {
           value={address}
           placeholder="owner/name@revision"
           spellCheck={false}
-          autoCapitalize="none"
+          autoCapitalize="off"
           autoComplete="off"
           onChange={(event) => setModels(store, { address: event.target.value })}
         />
