@@ -18,6 +18,8 @@ import { Problem } from '../problem.ts';
 import type { GeneratedToken, Generation, Inspection, Run, RunInput, SiteReport } from './api.ts';
 
 const TOP_TOKENS = 10;
+/** A word that is left out, in the tokenizers of masked models. */
+const MASKS: ReadonlySet<string> = new Set(['[MASK]', '<mask>']);
 
 /** No tokens start from token 0; more than the context holds are refused. */
 export function checkTokens(
@@ -32,7 +34,13 @@ export function checkTokens(
     );
   }
   const wrong = tokens.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
-  if (wrong !== undefined) throw new RangeError(`Cannot run token ${wrong}: the vocabulary has ${vocabSize}`);
+  if (wrong !== undefined) {
+    throw new Problem(
+      'usage',
+      `Cannot run token ${wrong}: the vocabulary has ${vocabSize}`,
+      `Write ids from 0 to ${vocabSize - 1}.`,
+    );
+  }
   return tokens.length ? tokens : [0];
 }
 
@@ -166,12 +174,18 @@ export function readLogits(
   tokens: readonly number[],
   { model: { dims, output, image } }: Checkpoint,
   tokenizer: TextCodec,
-): Pick<Run, 'tokens' | 'logits' | 'top' | 'lossPerToken'> {
+): Pick<Run, 'tokens' | 'logits' | 'top' | 'topAt' | 'lossPerToken'> {
   const { V } = dims;
-  const top = output === 'embedding' ? [] : topTokens(logits.subarray(logits.length - V), TOP_TOKENS);
+  const words = image ? tokens.map((_, id) => ({ id, text: placeOf(image, id) })) : tokenizer.tokens(tokens);
+  const rows = logits.length / V;
+  const masked = words.findIndex(({ text }) => MASKS.has(text.trim()));
+  const topAt = output === 'masked' && masked >= 0 ? masked : rows - 1;
+  const row = logits.subarray(topAt * V, (topAt + 1) * V);
+  const top = output === 'embedding' ? [] : topTokens(row, TOP_TOKENS);
   return {
-    tokens: image ? tokens.map((_, id) => ({ id, text: placeOf(image, id) })) : tokenizer.tokens(tokens),
+    tokens: words,
     logits,
+    topAt,
     top: top.map((candidate) => ({ ...candidate, text: tokenizer.decode([candidate.id]) })),
     lossPerToken: output === 'next' ? Array.from(lossPerToken(logits, tokens, V)) : [],
   };

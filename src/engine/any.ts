@@ -1,4 +1,5 @@
 // The engine the page speaks to: our WGSL where there is a GPU, onnxruntime on the processor where there is none.
+import { FileCache } from '../format/cache.ts';
 import { Problem, problemData } from '../problem.ts';
 import type { ProblemCode, ProblemData } from '../problem.ts';
 import type { Engine, ForwardEngine } from './api.ts';
@@ -58,6 +59,15 @@ export class AnyEngine implements Engine {
   survey: Engine['survey'] = async (...args) => (await this.#engine()).survey(...args);
   open: Engine['open'] = async (...args) => (await this.#engine()).open(...args);
   close: Engine['close'] = async (...args) => (await this.#engine()).close(...args);
+  kept: Engine['kept'] = async () => {
+    const cache = await FileCache.open();
+    return { files: await cache.list(), room: await cache.room() };
+  };
+  deleteKept: Engine['deleteKept'] = async (ids) => {
+    const cache = await FileCache.open();
+    for (const id of ids) await cache.delete(id);
+    return this.kept();
+  };
   run: Engine['run'] = async (...args) => (await this.#engine()).run(...args);
   inspect: Engine['inspect'] = async (...args) => (await this.#engine()).inspect(...args);
   lens: Engine['lens'] = async (...args) => (await this.#engine()).lens(...args);

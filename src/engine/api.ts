@@ -3,6 +3,8 @@ import type { BenchReport, BenchSpec } from '../bench/spec.ts';
 import type { BenchOptions } from '../bench/suite.ts';
 import type { Summary } from '../bench/summary.ts';
 import type { Timings, TimingSpec } from '../bench/timings.ts';
+import type { KeptFile, StorageRoom } from '../format/cache.ts';
+import type { Dtype } from '../format/safetensors.ts';
 import type { Progress } from '../format/source.ts';
 import type { ConvertedFile } from '../fit/convert.ts';
 import type { FitOptions, FitReport, FitSpec } from '../fit/spec.ts';
@@ -13,6 +15,7 @@ import type { SiteStats } from '../kernel/probe.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import type { GpuEstimate } from '../model/hf.ts';
 import type { Dims, Output } from '../model/model.ts';
+import type { ImageForm } from '../model/pixels.ts';
 import type { ParamSource, Plan, Site } from '../model/plan.ts';
 import type { Judgement } from '../onnx/judge.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
@@ -65,6 +68,8 @@ export type Survey = {
   readonly output: Output;
   /** Of the image it looks at; null where it reads tokens. */
   readonly image: PatchShape | null;
+  /** How its images are made of pictures; null where it reads tokens. */
+  readonly imageForm: ImageForm | null;
   readonly dims: Dims;
   /** Most tokens at once on this machine. */
   readonly context: number;
@@ -72,7 +77,11 @@ export type Survey = {
   /** With the member that each site's tensors are of. */
   readonly sites: readonly (Site & { readonly norm: NormId })[];
   readonly parameterCount: number;
+  /** Of its weights, widest share first. */
+  readonly dtypes: readonly Dtype[];
   readonly fileBytes: number;
+  /** Of these, what this machine has already. */
+  readonly keptBytes: number;
   readonly hasTokenizer: boolean;
   readonly estimate: GpuEstimate;
 };
@@ -121,6 +130,8 @@ export type Run = {
   /** [T, V]; [1, V] where the output is classes. */
   readonly logits: Float32Array;
   readonly top: readonly NextToken[];
+  /** The row of logits that `top` is of: the last, or that of the first masked token. */
+  readonly topAt: number;
   /** Nats, one for each token after the first; none where the model predicts no next token. */
   readonly lossPerToken: readonly number[];
   readonly isCausal: boolean;
@@ -241,7 +252,7 @@ export interface ForwardEngine {
     plan: Plan,
     tokens: readonly number[],
     sites: readonly string[],
-    options?: Abortable,
+    options?: Abortable & RunInput,
   ): Promise<readonly Inspection[]>;
   /** Logit lens of the token at `position`, first site first; empty for a model without a head for it. */
   lens(
@@ -269,7 +280,7 @@ export interface ForwardEngine {
   /** The same weights and tokens through onnxruntime and through this engine, compared. */
   judge(plan: Plan, tokens: readonly number[], options?: Abortable & RunInput): Promise<Judgement>;
   /** Where two plans part on the same tokens. */
-  part(a: Plan, b: Plan, tokens: readonly number[], options?: Abortable): Promise<Parting>;
+  part(a: Plan, b: Plan, tokens: readonly number[], options?: Abortable & RunInput): Promise<Parting>;
   /** Ours beside onnxruntime's engines in one interleaved run: the same weights, tokens and, where it can be, device. */
   compare(
     plan: Plan,
@@ -297,4 +308,13 @@ export interface FileEngine {
   convert(plan: Plan, heldOutLoss: number): Promise<readonly ConvertedFile[]>;
 }
 
-export interface Engine extends ForwardEngine, FileEngine, OnnxFileEngine {}
+/** Downloads that this machine keeps. */
+export type Kept = { readonly files: readonly KeptFile[]; readonly room: StorageRoom | null };
+
+export interface KeptEngine {
+  kept(): Promise<Kept>;
+  /** Deletes these and tells what is left. Throws Problem `disk-full` where another tab uses one. */
+  deleteKept(ids: readonly string[]): Promise<Kept>;
+}
+
+export interface Engine extends ForwardEngine, FileEngine, OnnxFileEngine, KeptEngine {}

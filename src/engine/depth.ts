@@ -1,5 +1,6 @@
 // What the model would say if it stopped at a site: the site's input through the last norm and the head.
 import { toFloat32 } from '../format/safetensors.ts';
+import type { Tensor } from '../format/safetensors.ts';
 import type { TextCodec } from '../format/tokenizer.ts';
 import { splitWeightsId } from '../model/catalog.ts';
 import { thetaAtPosition } from '../model/plan.ts';
@@ -14,14 +15,25 @@ import type { Engine, LensLayer } from './api.ts';
 import type { Library } from './library.ts';
 
 /** The head's matrix [V, C]: its own, or the embedding's. */
-const HEADS = ['lm_head.weight', 'wte.weight'] as const;
+const HEADS = ['lm_head.weight', 'wte.weight', 'embed_tokens.weight'] as const;
+/** All sites together: a few seconds of the processor. */
+const MOST_PRODUCTS = 2e9;
+
+async function headOf({ file, streamed }: Checkpoint): Promise<Tensor | null> {
+  for (const name of HEADS) {
+    const found = file.tensors.get(name) ?? (await streamed?.one(name));
+    if (found) return found;
+  }
+  return null;
+}
 
 /**
  * Logit lens of one token, site by site; nostalgebraist 2020. `inputs`: [T, C] of each site. Computed where the
- * weights are kept, on the processor: V · C products a site. Empty where the model has no final norm or no such head.
+ * weights are kept, on the processor: V · C products a site. Empty where the model has no final norm or no `head`.
  */
 export function logitLens(
   checkpoint: Checkpoint,
+  headTensor: Tensor | null,
   plan: Plan,
   position: number,
   inputs: ReadonlyMap<string, Float32Array>,
@@ -33,10 +45,9 @@ export function logitLens(
   } = checkpoint.model;
   const sites = sitesOf(checkpoint);
   const last = sites.find(({ kind }) => kind === 'final');
-  const tensor = HEADS.map((name) => checkpoint.file.tensors.get(name)).find(Boolean);
   const end = last && inputs.get(last.id);
-  if (!last || !tensor || !end) return [];
-  const head = toFloat32(tensor);
+  if (!last || !headTensor || !end) return [];
+  const head = toFloat32(headTensor);
   const theta = thetaAtPosition(thetaOf(checkpoint, plan, last.id), position);
   const { eps = norm.eps } = theta;
   const logitsAt = (x: Float32Array): Float32Array => {
@@ -83,7 +94,9 @@ export async function lensOf(
   const checkpoint = await library.checkpoint(plan.weights);
   const { tokenizer } = await library.model(splitWeightsId(plan.weights).model);
   const sites = sitesOf(checkpoint).map(({ id }) => id);
+  const { C, V } = checkpoint.model.dims;
+  if (checkpoint.model.output !== 'next' || sites.length * C * V > MOST_PRODUCTS) return [];
   const inspected = await engine.inspect(plan, tokens, sites, options);
   const inputs = new Map(inspected.map(({ site, x }) => [site, x]));
-  return logitLens(checkpoint, plan, position, inputs, tokenizer);
+  return logitLens(checkpoint, await headOf(checkpoint), plan, position, inputs, tokenizer);
 }

@@ -1,9 +1,12 @@
 // Checkpoints that a person brings: from files or from the Hub to something the library holds like a twin.
 import { FileCache, keepIn } from '../format/cache.ts';
 import { hubFiles, parseHubAddress } from '../format/hub.ts';
+import { parseStrictJson } from '../format/json.ts';
 import { droppedFiles, readSmall } from '../format/source.ts';
 import type { Source } from '../format/source.ts';
 import { openTensors } from '../format/tensors.ts';
+import type { IndexedTensor } from '../format/tensors.ts';
+import type { Dtype } from '../format/safetensors.ts';
 import { IdCodec, Tokenizer } from '../format/tokenizer.ts';
 import type { TextCodec } from '../format/tokenizer.ts';
 import { sha256 } from '../format/fetch.ts';
@@ -17,12 +20,16 @@ import {
   readConfig,
 } from '../model/hf.ts';
 import { contextOf, OpenedCheckpoint } from '../model/opened.ts';
+import { diskModelId, hubModelId } from '../model/model-id.ts';
+import { DEFAULT_FORM, readImageForm } from '../model/pixels.ts';
+import type { ImageForm } from '../model/pixels.ts';
 import { Problem, problemData } from '../problem.ts';
 import type { ProblemData } from '../problem.ts';
 import type { Survey, Opened, OpenWhat } from './api.ts';
 import type { Library } from './library.ts';
 
 const CONFIG = 'config.json';
+const IMAGE_FORM = 'preprocessor_config.json';
 const TOKENIZER = 'tokenizer.json';
 const TOKENIZER_LIMIT_BYTES = 128 * 2 ** 20;
 
@@ -43,6 +50,32 @@ async function sourceOf(
   return keepIn(await FileCache.open(), await hubFiles(address, signal), onNotice);
 }
 
+/** Bytes of these files that an earlier download left here. */
+async function keptBytesOf(source: Source, files: ReadonlyMap<string, number>): Promise<number> {
+  const kept = (await (await FileCache.open()).list()).filter(({ label }) => label === source.label);
+  let sum = 0;
+  for (const { path, tag, keptBytes } of kept)
+    if (files.has(path) && (await source.tag(path)) === tag) sum += keptBytes;
+  return sum;
+}
+
+async function imageFormOf(source: Source, signal?: AbortSignal): Promise<ImageForm> {
+  const files = await source.list(signal);
+  if (!files?.some(({ path }) => path === IMAGE_FORM)) return DEFAULT_FORM;
+  const bytes = await readSmall(source, IMAGE_FORM, CONFIG_LIMIT_BYTES, signal);
+  let value: unknown;
+  try {
+    value = parseStrictJson(bytes, { maxBytes: CONFIG_LIMIT_BYTES });
+  } catch (cause) {
+    throw new Problem(
+      'bad-file',
+      `Cannot read "${IMAGE_FORM}": it is no JSON (${cause instanceof Error ? cause.message : cause})`,
+      'Fetch the file again.',
+    );
+  }
+  return readImageForm(IMAGE_FORM, value);
+}
+
 /** A checkpoint of which only configuration and headers were read. */
 export type Found = {
   readonly survey: Survey;
@@ -50,6 +83,13 @@ export type Found = {
   readonly source: Source;
   readonly labels: readonly string[];
 };
+
+/** Widest share of the bytes first. */
+function dtypesOf(tensors: readonly IndexedTensor[]): Dtype[] {
+  const bytes = new Map<Dtype, number>();
+  for (const { dtype, begin, end } of tensors) bytes.set(dtype, (bytes.get(dtype) ?? 0) + end - begin);
+  return [...bytes].toSorted(([, a], [, b]) => b - a).map(([dtype]) => dtype);
+}
 
 /** `mostBytes`: what one buffer holds. Throws a Problem that names file, tensor and reason. */
 export async function find(
@@ -77,11 +117,14 @@ export async function find(
       family,
       output,
       image,
+      imageForm: image && (await imageFormOf(source, signal)),
       dims,
       context,
       vocabSize: checkpoint.vocabSize,
       sites: bound.sites.map(({ site, norm }) => ({ ...site, norm })),
       parameterCount: counted.reduce((sum, { shape }) => sum + shape.reduce((n, size) => n * size, 1), 0),
+      dtypes: dtypesOf(counted),
+      keptBytes: 'hub' in what ? await keptBytesOf(source, index.files) : 0,
       fileBytes: [...index.files.values()].reduce((sum, bytes) => sum + bytes, 0),
       hasTokenizer: !image && (files?.some(({ path }) => path === TOKENIZER) ?? false),
       estimate: estimateGpuBytes(blueprint, context, bound),
@@ -117,19 +160,20 @@ export async function openInto(
 ): Promise<Opened> {
   let notice: ProblemData | null = null;
   const found = await find(what, mostBytes, (problem) => (notice = problemData(problem)), signal);
-  const { survey, checkpoint } = found;
+  const { survey, checkpoint, source } = found;
   const { tokenizer, file } = await tokenizerOf(found, signal);
   const keep = await put(checkpoint);
   const { label, family, parameterCount, fileBytes } = survey;
   const { norm, sha256: digest } = checkpoint;
   const isHub = 'hub' in what;
-  const id = isHub ? `hub:${label}` : `disk:${digest.slice(0, 16)}`;
+  const name = isHub ? label : source.folder || family;
+  const id = isHub ? hubModelId(label) : diskModelId(name, digest);
   const weights = weightsId(id, norm);
   const stored = { path: 'model.safetensors', sizeBytes: fileBytes, sha256: digest };
   const info: ModelInfo = {
     schema: 'normscope/model/1',
     id,
-    name: isHub ? label : `${family} from this disk`,
+    name,
     license: '',
     description: `A ${family} model from ${label}.`,
     parameterCount,

@@ -136,15 +136,15 @@ export class OrtEngine implements ForwardEngine {
     a: Plan,
     b: Plan,
     given: readonly number[],
-    { signal }: Parameters<Engine['part']>[3] = {},
+    { signal, ...input }: Parameters<Engine['part']>[3] = {},
   ): Promise<Parting> {
     const checkpoint = await this.#library.checkpoint(a.weights);
-    const tokens = checkTokens(given, checkpoint);
+    const tokens = checkInput(given, checkpoint, input);
     const streamOf = (plan: Plan): Promise<StreamOf> =>
       this.#exclusive(async () => {
         signal?.throwIfAborted();
         const { session } = await this.#open(plan, { weights: 'f32', hasTaps: true });
-        const outputs = await session.run(tokens);
+        const outputs = await session.feed(feedsOf(checkpoint, tokens, input));
         return (site) => outputs.get(tapName(site, 'in')) ?? new Float32Array();
       });
     const [one, other] = [await streamOf(a), await streamOf(b)];
@@ -156,14 +156,14 @@ export class OrtEngine implements ForwardEngine {
     plan: Plan,
     given: readonly number[],
     sites: readonly string[],
-    { signal }: Parameters<Engine['inspect']>[3] = {},
+    { signal, ...input }: Parameters<Engine['inspect']>[3] = {},
   ): Promise<readonly Inspection[]> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
-    const tokens = checkTokens(given, checkpoint);
+    const tokens = checkInput(given, checkpoint, input);
     const outputs = await this.#exclusive(async () => {
       signal?.throwIfAborted();
       const { session } = await this.#open(plan, { weights: 'f32', hasTaps: true });
-      return session.run(tokens);
+      return session.feed(feedsOf(checkpoint, tokens, input));
     });
     const tap = (site: string, side: 'in' | 'out'): Float32Array =>
       outputs.get(tapName(site, side)) ?? new Float32Array();

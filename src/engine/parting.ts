@@ -3,7 +3,8 @@
 import { sitesOf } from '../model/model.ts';
 import type { Checkpoint } from '../model/model.ts';
 import type { Plan } from '../model/plan.ts';
-import { checkTokens } from './answer.ts';
+import type { RunInput } from './api.ts';
+import { checkInput } from './answer.ts';
 import type { Library } from './library.ts';
 
 /** From here on two streams are told apart. */
@@ -57,9 +58,10 @@ export async function partOn(
   capture: (plan: Plan, checkpoint: Checkpoint, tokens: readonly number[]) => Promise<Captured>,
   [a, b]: readonly [Plan, Plan],
   tokens: readonly number[],
+  input: RunInput = {},
 ): Promise<Parting> {
   const [one, other] = [await library.checkpoint(a.weights), await library.checkpoint(b.weights)];
-  const given = checkTokens(tokens, one);
+  const given = checkInput(tokens, one, input);
   const [mine, theirs] = [await capture(a, one, given), await capture(b, other, given)];
   const stream =
     (captured: Captured): StreamOf =>

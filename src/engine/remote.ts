@@ -40,6 +40,8 @@ export class RemoteEngine implements Engine {
   survey: Engine['survey'] = (what, options) => this.#call('survey', [what], options);
   open: Engine['open'] = (what, options) => this.#call('open', [what], options);
   close: Engine['close'] = (weights) => this.#call('close', [weights]);
+  kept: Engine['kept'] = () => this.#call('kept', []);
+  deleteKept: Engine['deleteKept'] = (ids) => this.#call('deleteKept', [ids]);
   tokenize: Engine['tokenize'] = (model, text) => this.#call('tokenize', [model, text]);
   run: Engine['run'] = (plan, tokens, options) => this.#call('run', [plan, tokens], options);
   inspect: Engine['inspect'] = (plan, tokens, sites, options) =>

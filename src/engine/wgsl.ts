@@ -160,10 +160,10 @@ export class WgslEngine implements ForwardEngine {
     });
   }
 
-  inspect: Engine['inspect'] = async (plan, given, sites, { signal } = {}) => {
+  inspect: Engine['inspect'] = async (plan, given, sites, { signal, ...input } = {}) => {
     const checkpoint = await this.#library.checkpoint(plan.weights);
-    const tokens = checkTokens(given, checkpoint);
-    const captured = await this.#capture(plan, checkpoint, tokens, signal, sites);
+    const tokens = checkInput(given, checkpoint, input);
+    const captured = await this.#capture(plan, checkpoint, tokens, signal, sites, input);
     return [...captured].map(([site, values]) => inspection(checkpoint, plan, site, values));
   };
 
@@ -237,12 +237,13 @@ export class WgslEngine implements ForwardEngine {
     return compareWith(theirs, { logits, captured }, sites, checkpoint.model.dims.V);
   }
 
-  part: Engine['part'] = (a, b, tokens, { signal } = {}) =>
+  part: Engine['part'] = (a, b, tokens, { signal, ...input } = {}) =>
     partOn(
       this.#library,
-      (plan, checkpoint, given) => this.#capture(plan, checkpoint, given, signal),
+      (plan, checkpoint, given) => this.#capture(plan, checkpoint, given, signal, undefined, input),
       [a, b],
       tokens,
+      input,
     );
 
   async compare(
@@ -252,7 +253,7 @@ export class WgslEngine implements ForwardEngine {
     { signal, onRound = () => undefined }: Parameters<Engine['compare']>[3] = {},
   ): Promise<Comparison> {
     const checkpoint = await this.#library.checkpoint(plan.weights);
-    const tokens = checkTokens(given, checkpoint);
+    const tokens = rowsOf(given, checkpoint);
     const [{ contest }, { contestGraphs }] = await Promise.all([
       import('./contest.ts'),
       import('./contest-graphs.ts'),

@@ -7,6 +7,8 @@ export type SourceFile = { readonly path: string; readonly sizeBytes: number };
 export interface Source {
   /** Where the files are, for messages: a folder's name, an address. */
   readonly label: string;
+  /** The folder's own name, where somebody gave a folder. */
+  readonly folder?: string;
   /** Every file, or null where a server does not tell. */
   list(signal?: AbortSignal): Promise<readonly SourceFile[] | null>;
   /** Throws Problem `not-found` when there is no such file. */
@@ -117,10 +119,11 @@ export function droppedFiles(files: readonly { readonly path: string; readonly f
     inside.set(name, file);
   }
   const sizes = new Map([...inside].map(([path, file]) => [path, file.size]));
-  return knownFiles(label, sizes, async (path, begin, end) => {
+  const source = knownFiles(label, sizes, async (path, begin, end) => {
     const blob = inside.get(path)?.slice(begin, end) ?? new Blob();
     return new Uint8Array(await blob.arrayBuffer());
   });
+  return { ...source, folder: root.split('/').at(-2) ?? '' };
 }
 
 /** What a folder on a disk must be able to do; a command line brings Node's. */

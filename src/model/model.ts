@@ -49,6 +49,8 @@ export type Checkpoint = {
 export type Streamed = {
   readonly dtypes: ReadonlyMap<string, Dtype>;
   readonly shapes: ReadonlyMap<string, readonly number[]>;
+  /** One of them alone; null where there is none of that name. */
+  one(name: string): Promise<Tensor | null>;
   read(options?: {
     readonly onProgress?: ((progress: Progress) => void) | undefined;
     readonly signal?: AbortSignal | undefined;

@@ -1,7 +1,7 @@
 // A bound checkpoint of the transformers library as a model that can run: matrices stay where they are until a device
 // asks for them, everything smaller is kept as it streams by.
 import type { Dtype, Tensor } from '../format/safetensors.ts';
-import { streamTensors } from '../format/tensors.ts';
+import { readTensor, streamTensors } from '../format/tensors.ts';
 import type { IndexedTensor, TensorIndex } from '../format/tensors.ts';
 import type { Source } from '../format/source.ts';
 import { Problem } from '../problem.ts';
@@ -54,7 +54,7 @@ export class OpenedCheckpoint implements Checkpoint {
     const { blueprint, sites } = bound;
     const [first] = sites;
     if (!first) throw new RangeError('Cannot open a model without norms');
-    this.model = blueprint;
+    this.model = { ...blueprint, sites: sites.map(({ site, norm }) => ({ ...site, norm })) };
     this.context = context;
     const { words } = tokenTables(blueprint);
     this.vocabSize = bound.tensors.get(words ?? '')?.shape[0] ?? 1;
@@ -76,6 +76,10 @@ export class OpenedCheckpoint implements Checkpoint {
     this.streamed = {
       dtypes: new Map<string, Dtype>(matrices.map(({ name, tensor }) => [name, tensor.dtype])),
       shapes: new Map(matrices.map(({ name, tensor }) => [name, tensor.shape])),
+      one: async (name) => {
+        const found = matrices.find((one) => one.name === name);
+        return found ? { ...(await readTensor(source, found.tensor)), name } : null;
+      },
       async *read({ onProgress, signal } = {}) {
         const seen: Uint8Array[] = [config];
         const options = {

@@ -7,7 +7,15 @@ export const SITE_KINDS = ['embedding', 'attention', 'mlp', 'final'] as const;
 export type SiteKind = (typeof SITE_KINDS)[number];
 
 /** A place where a model normalizes. */
-export type Site = { readonly id: string; readonly kind: SiteKind; readonly layer: number | null };
+export type Site = {
+  readonly id: string;
+  readonly kind: SiteKind;
+  readonly layer: number | null;
+  /** It stands after attention or the MLP, not before it. */
+  readonly isAfter?: boolean;
+  /** The member its own tensors are of, where that is known by site: checkpoints may mix them. */
+  readonly norm?: NormId;
+};
 
 /** The site to look at before anybody chose: the last layer's before its MLP. */
 export const firstLook = (sites: readonly Site[]): Site | undefined =>

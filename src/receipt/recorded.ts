@@ -58,6 +58,7 @@ export function recordedRun(receipt: RunReceipt): Run {
       logit: number(logit),
       probability: number(probability),
     })),
+    topAt: configuration.tokens.length - 1,
     lossPerToken: result.lossPerTokenNats.map(number),
     isCausal: result.isCausal,
     sites: Object.keys(configuration.sites).flatMap((id) => siteOf(id, receipt)),

@@ -2,7 +2,7 @@
 // every value is checked by itself, and what does not pass is left out and named.
 import * as v from 'valibot';
 import { METHODS } from '../fit/spec.ts';
-import { MODEL_IDS } from '../model/catalog.ts';
+import { modelIdFrom } from '../model/model-id.ts';
 import { SITE_KINDS } from '../model/plan.ts';
 import type { ProblemData } from '../problem.ts';
 import { isNormId } from '../norm/registry.ts';
@@ -60,8 +60,15 @@ const scope = v.pipe(
   v.transform(([kind, layer]) => ({ kind, layer })),
 );
 
+const model = v.pipe(
+  v.string(),
+  v.maxLength(300),
+  v.transform((text) => modelIdFrom(text)),
+  v.string(),
+);
+
 const CONFIG = {
-  model: v.picklist(MODEL_IDS),
+  model,
   weights: v.picklist(['twin', 'raw']),
   norm,
   base: norm,

@@ -2,14 +2,19 @@
 // wins: a new one stops what is under way. What fails leaves the last good result standing.
 import type { BenchProgress, BenchSpec, Flag } from '../bench/spec.ts';
 import type { Foreseen } from '../bench/suite.ts';
-import type { Engine, Run } from '../engine/api.ts';
-import { weightsId } from '../model/catalog.ts';
+import type { Engine, Run, RunInput } from '../engine/api.ts';
+import { splitWeightsId, weightsId } from '../model/catalog.ts';
+import { DEFAULT_FORM, pixelsOf } from '../model/pixels.ts';
 import type { OnnxOptions } from '../onnx/write.ts';
 import type { Plan } from '../model/plan.ts';
 import { isAbort, Problem, problemData } from '../problem.ts';
-import { fileOpener } from './dropped.ts';
 import { createFitSession } from './fit-session.ts';
 import type { FitSession } from './fit-session.ts';
+import { broughtModel, pictureOf, shownSurvey } from './models.ts';
+import { createModelsSession } from './models-session.ts';
+import type { ModelsSession } from './models-session.ts';
+import { createOpener } from './open-files.ts';
+import type { DroppedFile } from './open-files.ts';
 import { createOnnxSession } from './onnx-session.ts';
 import type { OnnxSession } from './onnx-session.ts';
 import { draftFor, draftOf, setBench, withReport } from './bench.ts';
@@ -23,6 +28,7 @@ const HIDDEN: Flag = {
   code: 'hidden-page',
   words: 'The page was hidden while it ran: browsers slow such pages down.',
 };
+const MOST_JUDGED_BYTES = 64 * 2 ** 20;
 /** How long the page rests before onnxruntime is fetched and asked. */
 const IDLE_MS = 800;
 
@@ -50,7 +56,8 @@ const RUN_FIELDS: readonly (keyof Config)[] = [
 ];
 
 export type Session = FitSession &
-  OnnxSession & {
+  OnnxSession &
+  ModelsSession & {
     /** Opens the device, loads the first model, runs the first prompt, and from then on follows the config. */
     readonly start: () => Promise<void>;
     readonly run: () => Promise<void>;
@@ -64,8 +71,8 @@ export type Session = FitSession &
     readonly exportOnnx: (options: OnnxOptions) => Promise<Uint8Array | null>;
     /** Runs the bench; what was measured is kept, stopped or not. */
     readonly bench: (spec: BenchSpec) => Promise<void>;
-    /** Opens an ONNX file with its data, or reports of the bench; each that cannot be opened says why. */
-    readonly openFiles: (files: readonly File[]) => Promise<void>;
+    /** Opens a model's folder, an ONNX file with its data, or reports; each that cannot be opened says why. */
+    readonly openFiles: (files: readonly DroppedFile[]) => Promise<void>;
     readonly stop: () => void;
     readonly loseDevice: () => Promise<void>;
     readonly dismissProblem: () => void;
@@ -95,8 +102,17 @@ export function createSession(store: Experiment, engine: Engine): Session {
       if (!signal.aborted) set(...args);
     };
 
+  /** What a plan's model takes besides tokens: the picture, for one that looks at images. */
+  function inputOf({ weights }: Plan): RunInput {
+    const state = store.getState();
+    const survey = broughtModel(state, splitWeightsId(weights).model)?.survey;
+    if (!survey?.image) return {};
+    return { pixels: pixelsOf(pictureOf(state).picture, survey.imageForm ?? DEFAULT_FORM, survey.image) };
+  }
+
   async function prepare(signal: AbortSignal): Promise<{ config: Config; plan: Plan; tokens: number[] }> {
     const { config } = store.getState();
+    if (models.awaits()) throw new DOMException('Aborted', 'AbortError');
     setRun(store, { phase: 'loading', problem: null });
     const environment = await engine.environment();
     signal.throwIfAborted();
@@ -140,7 +156,7 @@ export function createSession(store: Experiment, engine: Engine): Session {
   async function ask(plan: Plan, tokens: readonly number[], signal: AbortSignal): Promise<void> {
     judged.add(plan.weights);
     setRun(store, { phase: 'judging' });
-    const of = await engine.judge(plan, tokens, { signal });
+    const of = await engine.judge(plan, tokens, { signal, ...inputOf(plan) });
     signal.throwIfAborted();
     setRun(store, { judgement: { plan, of } });
   }
@@ -152,7 +168,8 @@ export function createSession(store: Experiment, engine: Engine): Session {
     // What a file recorded is not run again: it would be this machine's run, not that one.
     if (!pinned || pinned.recordedOn || !sameTokens(pinned.run, result)) return;
     const ids = result.tokens.map(({ id }) => id);
-    const parting = await engine.part(pinned.run.plan, result.plan, ids, { signal });
+    const input = inputOf(result.plan);
+    const parting = await engine.part(pinned.run.plan, result.plan, ids, { signal, ...input });
     signal.throwIfAborted();
     setRun(store, { parting });
   }
@@ -162,7 +179,8 @@ export function createSession(store: Experiment, engine: Engine): Session {
     const state = store.getState();
     const ids = of.tokens.map(({ id }) => id);
     const sites = sitesToInspect(of, shownSite({ ...state, run: { ...state.run, result: of } }));
-    const inspected = await engine.inspect(of.plan, ids, sites, signal ? { signal } : {});
+    const options = { ...inputOf(of.plan), ...(signal ? { signal } : {}) };
+    const inspected = await engine.inspect(of.plan, ids, sites, options);
     signal?.throwIfAborted();
     return Object.fromEntries(inspected.map((one) => [one.site, one]));
   }
@@ -184,7 +202,8 @@ export function createSession(store: Experiment, engine: Engine): Session {
   async function lens(): Promise<void> {
     const { run: state, view, microscope } = store.getState();
     const { result } = state;
-    if (!result || microscope.figure !== 'depth') return;
+    const output = shownSurvey(store.getState())?.output ?? 'next';
+    if (!result || microscope.figure !== 'depth' || output !== 'next') return;
     const token = Math.min(view.token ?? Infinity, result.tokens.length - 1);
     if (state.lens?.of === result && state.lens.token === token) return;
     setRun(store, { lens: { of: result, token, layers: [] } });
@@ -202,7 +221,7 @@ export function createSession(store: Experiment, engine: Engine): Session {
     instead(async (signal) => {
       const { config, plan, tokens } = await prepare(signal);
       setRun(store, { phase: 'running' });
-      const result = await engine.run(plan, tokens, { probes: true, signal });
+      const result = await engine.run(plan, tokens, { probes: true, signal, ...inputOf(plan) });
       signal.throwIfAborted();
       const inspections = await values(result, signal);
       const { generation } = store.getState().run;
@@ -219,6 +238,9 @@ export function createSession(store: Experiment, engine: Engine): Session {
       const ids = result.tokens.map(({ id }) => id);
       await part(result, signal);
       await time(plan, ids, signal);
+      const survey = shownSurvey(store.getState());
+      // onnxruntime takes all weights at once, on the processor: it is asked by itself about small models only.
+      if (survey && survey.fileBytes > MOST_JUDGED_BYTES) return;
       if (judged.has(plan.weights) || store.getState().run.environment?.device !== 'gpu') return;
       await rest(IDLE_MS, signal);
       await ask(plan, ids, signal);
@@ -307,10 +329,10 @@ export function createSession(store: Experiment, engine: Engine): Session {
       }
     });
 
+  const models = createModelsSession(store, engine, run);
   const onnx = createOnnxSession(store, engine, instead);
   const { followText, ...fit } = createFitSession(store, engine, instead);
-
-  const openFiles = fileOpener(store, run, onnx.openOnnx);
+  const openFiles = createOpener(store, { onnx, models, run });
 
   async function exportOnnx(options: OnnxOptions): Promise<Uint8Array | null> {
     const { config, run: state } = store.getState();
@@ -382,6 +404,7 @@ export function createSession(store: Experiment, engine: Engine): Session {
     openFiles,
     ...onnx,
     ...fit,
+    ...models,
     stop,
     loseDevice: () => engine.loseDevice(),
     dismissProblem: () => setRun(store, { problem: null }),

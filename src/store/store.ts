@@ -15,6 +15,7 @@ import type { Token } from '../format/tokenizer.ts';
 import { FIRST_MODEL, FIRST_PROMPT, trainedNorms, weightsId } from '../model/catalog.ts';
 import type { Parting } from '../engine/parting.ts';
 import type { ModelInfo } from '../model/catalog.ts';
+import { isBrought } from '../model/model-id.ts';
 import type { Judgement } from '../onnx/judge.ts';
 import { firstLook } from '../model/plan.ts';
 import type { Plan, Site, SiteKind, SitePlan } from '../model/plan.ts';
@@ -25,6 +26,8 @@ import type { ProblemData } from '../problem.ts';
 import { NO_BENCH } from './bench.ts';
 import { NO_FIT } from './fit.ts';
 import type { FitState } from './fit.ts';
+import { NO_MODELS } from './models.ts';
+import type { ModelsState } from './models.ts';
 import { NO_ONNX } from './onnx.ts';
 import type { OnnxState } from './onnx.ts';
 import type { BenchState } from './bench.ts';
@@ -185,6 +188,8 @@ export type State = {
   readonly bench: BenchState;
   readonly fit: FitState;
   readonly microscope: MicroscopeState;
+  /** Models that a person brings. */
+  readonly models: ModelsState;
   /** A dropped ONNX file. */
   readonly onnx: OnnxState;
   readonly view: View;
@@ -219,6 +224,7 @@ export const createExperiment = () =>
     bench: NO_BENCH,
     fit: NO_FIT,
     microscope: DEFAULT_MICROSCOPE,
+    models: NO_MODELS,
     onnx: NO_ONNX,
     view: DEFAULT_VIEW,
   }));
@@ -235,13 +241,17 @@ export const setView = (store: Experiment, patch: Partial<View>): void =>
 export const sitesInScope = (sites: readonly Site[], { kind, layer }: Scope): Site[] =>
   sites.filter((site) => (kind === 'all' || site.kind === kind) && (layer === 'all' || site.layer === layer));
 
+/** The member whose parameters the weights have at a site. */
+const nativeAt = ({ weights, norm, base }: Config, site: Site): NormId =>
+  site.norm ?? (weights === 'twin' ? norm : base);
+
 /** The member of a site as configured. */
-export const normAt = ({ weights, norm, base, swaps }: Config, siteId: string): NormId =>
-  weights === 'twin' ? norm : (swaps[siteId] ?? base);
+export const normAt = (config: Config, site: Site): NormId =>
+  (config.weights === 'raw' ? config.swaps[site.id] : undefined) ?? nativeAt(config, site);
 
 /** The member the norm bar shows: the one of all sites in scope, or null where they differ. */
 export function shownNorm(config: Config, sites: readonly Site[]): NormId | null {
-  const norms = new Set(sitesInScope(sites, config.scope).map((site) => normAt(config, site.id)));
+  const norms = new Set(sitesInScope(sites, config.scope).map((site) => normAt(config, site)));
   const [only] = norms;
   if (sites.length === 0) return config.norm;
   return norms.size === 1 && only ? only : null;
@@ -249,7 +259,7 @@ export function shownNorm(config: Config, sites: readonly Site[]): NormId | null
 
 /** Whether the alpha slider does anything: some site's member has a gain. */
 export const hasGain = (config: Config, sites: readonly Site[]): boolean =>
-  sites.some((site) => normSpec(normAt(config, site.id)).gain !== undefined);
+  sites.some((site) => normSpec(normAt(config, site)).gain !== undefined);
 
 /** What a fit found for a site, where it stands now. */
 const fitAt = ({ weights, model, base, fitted }: Config, siteId: string, norm: NormId): SitePlan | null => {
@@ -263,14 +273,13 @@ export function planOf(config: Config, sites: readonly Site[]): Plan {
   return {
     weights: weightsId(config.model, base),
     sites: Object.fromEntries(
-      sites.map(({ id }) => {
-        const norm = normAt(config, id);
+      sites.map((site) => {
+        const { id } = site;
+        const norm = normAt(config, site);
         const alphaScale = normSpec(norm).gain ? config.alpha * (config.alphas[id] ?? 1) : 1;
         const fit = fitAt(config, id, norm);
-        return [
-          id,
-          fit ? { ...fit, alphaScale } : { norm, source: norm === base ? 'twin' : 'raw', alphaScale },
-        ];
+        const source = norm === nativeAt(config, site) ? 'twin' : 'raw';
+        return [id, fit ? { ...fit, alphaScale } : { norm, source, alphaScale }];
       }),
     ),
   };
@@ -319,13 +328,18 @@ export const unpin = (store: Experiment): void => setRun(store, { pinned: null, 
 export const sitesThatSeeAhead = ({ sites }: Plan): string[] =>
   Object.keys(sites).filter((id) => sites[id]?.source === 'raw' && isMeasurable(sites[id].norm));
 
-/** Puts `norm` at the sites in scope, or loads its twin; in twin mode a member without a twin is not to be had. */
+/**
+ * Puts `norm` at the sites in scope, or loads its twin; in twin mode a member without a twin is not to be had, but for a
+ * model that somebody brought, which has no twins: there it is put on the weights.
+ */
 export function chooseNorm(store: Experiment, norm: NormId): void {
-  const { config, run } = store.getState();
-  if (config.weights === 'twin') {
-    if (!run.info || run.info.twins[norm]) setConfig(store, { norm });
-    return;
+  const { run } = store.getState();
+  if (store.getState().config.weights === 'twin') {
+    if (!run.info || run.info.twins[norm]) return setConfig(store, { norm });
+    if (!isBrought(run.info.id)) return;
+    chooseWeights(store, 'raw');
   }
+  const { config } = store.getState();
   const sites = sitesInScope(run.loaded?.sites ?? [], config.scope);
   setConfig(store, { swaps: { ...config.swaps, ...Object.fromEntries(sites.map(({ id }) => [id, norm])) } });
 }
@@ -335,7 +349,7 @@ export function chooseWeights(store: Experiment, weights: WeightsMode): void {
   if (weights === config.weights) return;
   const sites = run.loaded?.sites ?? [];
   if (weights === 'raw') {
-    const swaps = Object.fromEntries(sites.map(({ id }) => [id, config.norm]));
+    const swaps = Object.fromEntries(sites.map((site) => [site.id, normAt(config, site)]));
     return setConfig(store, { weights, swaps, fitted: null, scope: DEFAULT_CONFIG.scope });
   }
   const shown = shownNorm({ ...config, scope: DEFAULT_CONFIG.scope }, sites);

@@ -1,11 +1,15 @@
 import { useEffect } from 'react';
 import type { ReactNode } from 'react';
+import { chosenSurvey } from '../store/models.ts';
 import type { Hideable, Section } from '../store/store.ts';
 import { KeySheet } from './controls/KeySheet.tsx';
+import { ModelSheet } from './models/ModelSheet.tsx';
+import { openDropped } from './models/open.ts';
 import { useKeys } from './keys.ts';
 import { Header } from './controls/Header.tsx';
 import { NormBar } from './controls/NormBar.tsx';
 import { PromptBar } from './controls/PromptBar.tsx';
+import { PictureBar } from './models/PictureBar.tsx';
 import { BenchPage } from './bench/BenchPage.tsx';
 import { FitPage } from './fit/FitPage.tsx';
 import { useDroppedFiles, useExperiment, useIsDark, useWires } from './hooks.ts';
@@ -29,16 +33,16 @@ const PAGES: Record<Exclude<Section, 'microscope'>, () => ReactNode> = {
 
 export function App() {
   const wires = useWires();
-  const { session } = wires;
   const section = useExperiment((state) => state.view.section);
   const hide = useExperiment((state) => state.view.hide);
   const Page = section === 'microscope' ? null : PAGES[section];
   const shows = (part: Hideable): boolean => !hide.includes(part);
+  const isImage = useExperiment((state) => Boolean(chosenSurvey(state)?.image));
   const isDark = useIsDark();
   useEffect(() => {
     document.documentElement.dataset['theme'] = isDark ? 'dark' : 'light';
   }, [isDark]);
-  useDroppedFiles((files) => void session.openFiles(files));
+  useDroppedFiles((files) => void openDropped(wires, files));
   useKeys(wires);
   return (
     <>
@@ -53,7 +57,7 @@ export function App() {
       ) : (
         <>
           <main>
-            {shows('prompt') && <PromptBar />}
+            {shows('prompt') && (isImage ? <PictureBar /> : <PromptBar />)}
             {shows('norms') && <NormBar />}
             <FallbackNotice />
             <ProblemBanner />
@@ -72,6 +76,7 @@ export function App() {
           {shows('timings') && <TimingStrip />}
         </>
       )}
+      <ModelSheet />
     </>
   );
 }

@@ -77,3 +77,19 @@ function logShares(row: Float32Array): Float64Array {
 
 const topOf = (row: Float32Array): number =>
   row.reduce((best, value, i) => (value > (row[best] ?? -Infinity) ? i : best), 0);
+
+/** Mean of the rows of [T, C]. */
+export function pooled(rows: Float32Array, C: number): number[] {
+  const T = rows.length / C;
+  return Array.from({ length: C }, (_, c) => {
+    let sum = 0;
+    for (let t = 0; t < T; t++) sum += rows[t * C + c] ?? 0;
+    return sum / T;
+  });
+}
+
+/** Of two vectors of the same length, in float64. */
+export function cosine(a: readonly number[], b: readonly number[]): number {
+  const dot = a.reduce((sum, value, c) => sum + value * (b[c] ?? 0), 0);
+  return dot / (Math.hypot(...a) * Math.hypot(...b));
+}

@@ -42,6 +42,9 @@ function receiptOf({ config, run }: State): ReturnType<typeof runReceipt> | null
   });
 }
 
+/** An id without what no file may be called. */
+const fileName = (id: string): string => id.replaceAll(/[^\w.-]+/g, '-');
+
 export function download(name: string, type: string, content: string | Uint8Array): void {
   const url = URL.createObjectURL(
     new Blob([typeof content === 'string' ? content : new Uint8Array(content)], { type }),
@@ -71,7 +74,7 @@ export async function exportOnnx(session: Session, state: State, options: OnnxOp
     .filter(Boolean)
     .join('-');
   download(
-    `${model}-${weights === 'twin' ? norm : `${base}-swap`}-${suffix}.onnx`,
+    `${fileName(model)}-${weights === 'twin' ? norm : `${base}-swap`}-${suffix}.onnx`,
     'application/octet-stream',
     file,
   );
@@ -141,7 +144,7 @@ export const figureName = (name: string, { file }: Subject): string =>
 export function exportRun(state: State, format: ExportFormat): void {
   const receipt = receiptOf(state);
   if (!receipt) return;
-  const name = `normscope-${receipt.configuration.model.weights.replace('/', '-')}-${receipt.createdAt.replaceAll(/[:.]/g, '')}`;
+  const name = `normscope-${fileName(receipt.configuration.model.weights)}-${receipt.createdAt.replaceAll(/[:.]/g, '')}`;
   download(`${name}.${format}`, EXPORTS[format].type, EXPORTS[format].write(receipt));
 }
 

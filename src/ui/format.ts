@@ -23,10 +23,20 @@ export const percent = (share: number): string => {
   return `${value > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} %`;
 };
 
-export function bytes(count: number): string {
-  if (count < 1000) return `${count} B`;
-  return count < 1e6 ? `${number(count / 1e3)} kB` : `${number(count / 1e6)} MB`;
+export function bytes(size: number): string {
+  if (size < 1000) return `${Math.round(size)} B`;
+  if (size < 1e6) return `${number(size / 1e3)} kB`;
+  return size < 1e9 ? `${number(size / 1e6)} MB` : `${number(size / 1e9)} GB`;
 }
+
+/** `1.7 M`, `1.24 B`. */
+export function count(things: number): string {
+  if (things < 1e6) return things.toLocaleString('en');
+  return things < 1e9 ? `${number(things / 1e6)} M` : `${number(things / 1e9)} B`;
+}
+
+/** `40 s`, `12 min`. */
+export const seconds = (s: number): string => (s < 90 ? `${Math.round(s)} s` : `${Math.round(s / 60)} min`);
 
 /** A duration no finer than its clock: under one step it says only that. */
 export function duration(ms: number, stepMs: number): string {
@@ -54,8 +64,8 @@ export function visible(text: string): string {
 const KIND_WORDS = { embedding: 'emb', attention: 'attn', mlp: 'mlp', final: 'final' } as const;
 const KIND_PHRASES = {
   embedding: 'first norm, after the embeddings',
-  attention: 'before attention',
-  mlp: 'before the MLP',
+  attention: 'attention',
+  mlp: 'the MLP',
   final: 'last norm, before the head',
 } as const;
 
@@ -63,5 +73,7 @@ const KIND_PHRASES = {
 export const siteName = ({ kind, layer }: Site): string =>
   layer === null ? KIND_WORDS[kind] : `${layer} ${KIND_WORDS[kind]}`;
 /** `layer 4, before the MLP`. */
-export const sitePhrase = ({ kind, layer }: Site): string =>
-  layer === null ? KIND_PHRASES[kind] : `layer ${layer}, ${KIND_PHRASES[kind]}`;
+export const sitePhrase = ({ kind, layer, isAfter }: Site): string =>
+  layer === null
+    ? KIND_PHRASES[kind]
+    : `layer ${layer}, ${isAfter ? 'after' : 'before'} ${KIND_PHRASES[kind]}`;

@@ -2,8 +2,10 @@
 import { createContext, useContext, useEffect, useRef, useState, useSyncExternalStore } from 'react';
 import type { RefObject } from 'react';
 import { useStore } from 'zustand';
+import type { DroppedFile } from '../store/open-files.ts';
 import type { Session } from '../store/session.ts';
 import type { Experiment, State } from '../store/store.ts';
+import { droppedFiles } from './dropped.ts';
 
 export type Wires = { readonly store: Experiment; readonly session: Session };
 
@@ -38,7 +40,7 @@ export function useIsDark(): boolean {
 }
 
 /** Files dropped anywhere on the page; the body shows while they hover. */
-export function useDroppedFiles(onFiles: (files: File[]) => void): void {
+export function useDroppedFiles(onFiles: (files: Promise<DroppedFile[]>) => void): void {
   const latest = useRef(onFiles);
   useEffect(() => {
     latest.current = onFiles;
@@ -58,7 +60,7 @@ export function useDroppedFiles(onFiles: (files: File[]) => void): void {
       mark(false);
       if (!hasFiles(event)) return;
       event.preventDefault();
-      latest.current([...(event.dataTransfer?.files ?? [])]);
+      if (event.dataTransfer) latest.current(droppedFiles(event.dataTransfer));
     };
     document.addEventListener('dragover', over);
     document.addEventListener('dragleave', leave);

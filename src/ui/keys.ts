@@ -63,6 +63,7 @@ export const KEYS: readonly Key[] = [
     does: 'let go of token and site',
     act: ({ store }) => setView(store, { token: null, site: null }),
   },
+  { key: 'o', does: 'open a model', act: ({ session }) => session.showModels() },
   {
     key: 'b',
     does: 'the next section',

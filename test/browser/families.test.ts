@@ -63,6 +63,10 @@ function planOf({ loaded, survey }: Pick<Opened, 'loaded' | 'survey'>, swapped?:
   return { weights: loaded.weights, sites: Object.fromEntries(sites) as Plan['sites'] };
 }
 
+/** What was measured here, a row a model; printed in the end, for whoever asks what a family costs. */
+const TABLE: string[] = [];
+const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(2);
+
 const library = (): Library => new Library(new URL('/models/', location.href));
 const ENGINES = [
   ['WGSL', new WgslEngine(library())],
@@ -70,6 +74,13 @@ const ENGINES = [
 ] as const;
 afterAll(async () => {
   for (const [, engine] of ENGINES) await engine.dispose();
+  const head = ['engine', 'model', 'parameters', 'stored', 'max |Δlogit|', 'allowed', 'opened in ms', 'GPU peak MB']; // prettier-ignore
+  console.info(
+    [head, head.map(() => '---')]
+      .map((row) => `| ${row.join(' | ')} |`)
+      .concat(TABLE)
+      .join('\n'),
+  );
 });
 
 /** What the first engine said of each model's attention, [L, H, T]. */
@@ -98,11 +109,14 @@ describe.each(ENGINES)('%s', (engineName, engine: ForwardEngine) =>
   describe.each(NAMES)('%s', (name) => {
     let given: Awaited<ReturnType<typeof golden>>;
     let opened: Opened;
+    let openedMs: number;
     let tokens: number[];
     let input: { types?: number[]; pixels?: Float32Array };
     beforeAll(async () => {
       given = await golden(name);
+      const startMs = performance.now();
       opened = await engine.open(given.what);
+      openedMs = performance.now() - startMs;
       const { input_ids, token_type_ids } = given.golden.inputs;
       tokens = input_ids ?? [];
       input = {
@@ -128,9 +142,18 @@ describe.each(ENGINES)('%s', (engineName, engine: ForwardEngine) =>
         expect(used.cache).toBe(estimate.cacheBytes);
       }
       const { maxAbs, largest } = maxDifference(run.logits, given.logits);
-      console.info(
-        `${engineName}, ${name}: max |Δlogit| ${maxAbs.toExponential(2)} of ${toleranceOf(largest).toExponential(2)}`,
-      );
+      const { parameterCount, dtypes } = opened.survey;
+      const row = [
+        engineName,
+        name,
+        parameterCount,
+        dtypes.join(' + '),
+        maxAbs.toExponential(2),
+        toleranceOf(largest).toExponential(2),
+        openedMs.toFixed(0),
+        engineName === 'WGSL' ? megabytes(run.memory.peakBytes) : '–',
+      ];
+      if (probes) TABLE.push(`| ${row.join(' | ')} |`);
       expect(maxAbs).toBeLessThanOrEqual(toleranceOf(largest));
       expect(run.sites.map(({ site }) => site.id)).toEqual(
         probes ? opened.survey.sites.map(({ id }) => id) : [],
@@ -157,11 +180,14 @@ describe.each(ENGINES)('%s', (engineName, engine: ForwardEngine) =>
     });
 
     if (SILENT.has(name)) return;
-    it('continues from a cache as from the whole text', async () => {
+    it('continues from a cache as from the whole text, and the lens ends in the same answer', async () => {
       const plan = planOf(opened);
       const { ids, isCached } = await engine.generate(plan, tokens, GREEDY);
       expect(isCached).toBe(true);
       expect(ids).toHaveLength(GREEDY.maxTokens);
+      const lens = await engine.lens(plan, tokens, tokens.length - 1);
+      expect(lens.map(({ site }) => site)).toEqual(opened.survey.sites.map(({ id }) => id));
+      expect(lens.at(-1)).toMatchObject({ id: ids[0], answerRank: 1 });
       const all = [...tokens];
       for (const id of ids) {
         const { logits } = await engine.run(plan, all, { probes: false });

@@ -49,6 +49,7 @@ export function runOf(plan: Plan, ids: readonly number[]): Run {
     tokens: ids.map((id) => ({ id, text: `t${id}` })),
     logits: new Float32Array(T * SMALL.vocab_size),
     top: [{ id: 1, logit: 0.5, probability: 0.25, text: 'one' }],
+    topAt: T - 1,
     lossPerToken: ids.slice(1).map(() => Math.LN2),
     isCausal: true,
     sites: SITES.map((site) => ({
@@ -149,6 +150,8 @@ export function fakeEngine(methods: Partial<Engine> = {}): Engine {
     survey: () => Promise.reject(new Error('no checkpoint')),
     open: () => Promise.reject(new Error('no checkpoint')),
     close: async () => undefined,
+    kept: async () => ({ files: [], room: null }),
+    deleteKept: async () => ({ files: [], room: null }),
     load: async (weights) => loadedOf(weights),
     tokenize: async (_model, text) => Array.from(text, (char) => ({ id: char.length, text: char })),
     run: async (plan, tokens) => runOf(plan, tokens),

@@ -1,5 +1,6 @@
 // Swap and fit between page and engine: what is asked for, what is kept, where it goes, and what files may say.
 import { describe, expect, test, vi } from 'vitest';
+import type { DroppedFile } from '../../src/store/open-files.ts';
 import type { Engine } from '../../src/engine/api.ts';
 import type { FitReport, FitSpec } from '../../src/fit/spec.ts';
 import { windowsOf } from '../../src/fit/windows.ts';
@@ -235,7 +236,7 @@ describe('the microscope', () => {
 
 describe('a file', () => {
   const spec = fitSpecOf(fitDraftOf(createExperiment().getState().fit, FAST, INFO), INFO, SITES);
-  const file = (name: string, text: string): File => new File([text], name);
+  const file = (name: string, text: string): DroppedFile => ({ path: name, file: new File([text], name) });
 
   test('of a fit is shown as it was; a text is fitted on, and its tokens counted', async () => {
     const { session, kept, state } = await open({});

@@ -15,7 +15,12 @@ const norm = fc.constantFrom(...NORM_IDS);
 const sites = SITES.map(({ id }) => id);
 const factor = fc.double({ min: -3, max: 3, noNaN: true }).map((steps) => 2 ** steps); // as the slider gives it
 const configs: fc.Arbitrary<Config> = fc.record({
-  model: fc.constantFrom(...MODEL_IDS),
+  model: fc.constantFrom(
+    ...MODEL_IDS,
+    'hub:people/tiny@main',
+    'hub:a-b/c.d_e@refs/pr/1',
+    'disk:my-gpt2@0123456789abcdef',
+  ),
   weights: fc.constantFrom('twin' as const, 'raw' as const),
   norm,
   base: norm,
@@ -73,6 +78,10 @@ describe('a link', () => {
     ['v=1&alpha=1e9', ['alpha']],
     ['v=1&alpha=0', ['alpha']],
     ['v=1&norm=__proto__', ['norm']],
+    ['v=1&model=../../etc', ['model']],
+    ['v=1&model=https://evil.test/a/b', ['model']],
+    ['v=1&model=disk:a@b', ['model']],
+    [`v=1&model=a/${'b'.repeat(300)}`, ['model']],
     ['v=1&norm=toString&base=constructor', ['norm', 'base']],
     ['v=1&swaps=h.0.ln_1:evil', ['swaps']],
     ['v=1&swaps=h.0.ln_1', ['swaps']],
@@ -93,6 +102,10 @@ describe('a link', () => {
     expect(names.toSorted()).toEqual(refused.toSorted());
     if (fragment.startsWith('v=1')) for (const name of refused) expect(config).not.toHaveProperty(name);
     expect(Object.hasOwn(config, '__proto__') || Object.hasOwn(view, '__proto__')).toBe(false);
+  });
+
+  test('takes an address of the Hub as a person writes it', () => {
+    expect(readLink('v=1&model=people/tiny').config).toEqual({ model: 'hub:people/tiny@main' });
   });
 
   test('never throws, whatever stands in the address', () => {

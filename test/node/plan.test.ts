@@ -151,7 +151,7 @@ describe('what the norm bar does', () => {
     return store;
   };
   const plan = (store: Experiment): Plan => planOf(store.getState().config, SITES);
-  const norms = (store: Experiment): NormId[] => SITES.map(({ id }) => normAt(store.getState().config, id));
+  const norms = (store: Experiment): NormId[] => SITES.map((site) => normAt(store.getState().config, site));
   const shown = (store: Experiment): NormId | null => shownNorm(store.getState().config, SITES);
 
   test.each([

@@ -51,8 +51,8 @@ export type BertConfig = v.InferOutput<typeof BertConfig>;
 export const bertSites = ({ num_hidden_layers, hasHead }: BertConfig): FamilySite[] => [
   { id: 'embeddings.LayerNorm', kind: 'embedding', layer: null },
   ...layers(num_hidden_layers).flatMap((layer): FamilySite[] => [
-    { id: `encoder.layer.${layer}.attention.output.LayerNorm`, kind: 'attention', layer },
-    { id: `encoder.layer.${layer}.output.LayerNorm`, kind: 'mlp', layer },
+    { id: `encoder.layer.${layer}.attention.output.LayerNorm`, kind: 'attention', layer, isAfter: true },
+    { id: `encoder.layer.${layer}.output.LayerNorm`, kind: 'mlp', layer, isAfter: true },
   ]),
   ...(hasHead
     ? [{ id: 'cls.predictions.transform.LayerNorm', kind: 'final', layer: null, isHead: true } as const]
@@ -229,8 +229,8 @@ export type DistilBertConfig = v.InferOutput<typeof DistilBertConfig>;
 export const distilBertSites = ({ n_layers, hasHead }: DistilBertConfig): FamilySite[] => [
   { id: 'embeddings.LayerNorm', kind: 'embedding', layer: null },
   ...layers(n_layers).flatMap((layer): FamilySite[] => [
-    { id: `transformer.layer.${layer}.sa_layer_norm`, kind: 'attention', layer },
-    { id: `transformer.layer.${layer}.output_layer_norm`, kind: 'mlp', layer },
+    { id: `transformer.layer.${layer}.sa_layer_norm`, kind: 'attention', layer, isAfter: true },
+    { id: `transformer.layer.${layer}.output_layer_norm`, kind: 'mlp', layer, isAfter: true },
   ]),
   ...(hasHead ? [{ id: 'vocab_layer_norm', kind: 'final', layer: null, isHead: true } as const] : []),
 ];

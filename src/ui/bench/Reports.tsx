@@ -3,6 +3,7 @@ import type { KeptReport } from '../../store/bench.ts';
 import { dropReport, showReport } from '../../store/bench.ts';
 import { exportBench, BENCH_EXPORTS } from '../exports.ts';
 import type { BenchExport } from '../exports.ts';
+import { chosenFiles } from '../dropped.ts';
 import { Tag } from '../controls/Badge.tsx';
 import { useExperiment, useWires } from '../hooks.ts';
 import { machineOf } from './words.ts';
@@ -37,7 +38,7 @@ export function Reports({ isBusy }: { readonly isBusy: boolean }) {
           hidden
           aria-label="Reports to open"
           onChange={(event) => {
-            void session.openFiles([...(event.target.files ?? [])]);
+            void session.openFiles(chosenFiles(event.target.files));
             event.target.value = '';
           }}
         />

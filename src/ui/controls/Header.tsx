@@ -1,9 +1,9 @@
-import { MODEL_IDS } from '../../model/catalog.ts';
-import { SECTIONS, setConfig, setView, THEMES } from '../../store/store.ts';
+import { isBrought, placeOf } from '../../model/model-id.ts';
+import { SECTIONS, setView, THEMES } from '../../store/store.ts';
 import type { Section, Theme } from '../../store/store.ts';
 import { exportRun } from '../exports.ts';
-import { bytes } from '../format.ts';
 import { useCopied, useExperiment, useWires } from '../hooks.ts';
+import { ModelChoice } from '../models/ModelChoice.tsx';
 import { OnnxMenu } from './OnnxMenu.tsx';
 
 const SECTION_WORDS: Record<Section, readonly [name: string, about: string]> = {
@@ -16,16 +16,10 @@ const THEME_SIGNS: Record<Theme, string> = { system: '◐', light: '☀', dark: 
 
 export function Header() {
   const { store } = useWires();
-  const info = useExperiment((state) => state.run.info);
-  const model = useExperiment((state) => state.config.model);
   const theme = useExperiment((state) => state.view.theme);
   const section = useExperiment((state) => state.view.section);
+  const isOwn = useExperiment((state) => isBrought(state.config.model));
   const hasRun = useExperiment((state) => state.run.result !== null);
-  const twin = info && Object.values(info.twins)[0];
-  const about =
-    info && twin
-      ? `${info.name} · ${(info.parameterCount / 1e6).toFixed(1)} M · ${bytes(twin.weights.sizeBytes)}`
-      : model;
   const nextTheme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? 'system';
   return (
     <header className="top">
@@ -47,18 +41,7 @@ export function Header() {
       </div>
       <p className="tagline">{SECTION_WORDS[section][1]}</p>
       <nav aria-label="Page">
-        <select
-          aria-label="Model"
-          value={model}
-          title={info?.description}
-          onChange={(event) => setConfig(store, { model: event.target.value })}
-        >
-          {MODEL_IDS.map((id) => (
-            <option key={id} value={id}>
-              {id === model ? about : id}
-            </option>
-          ))}
-        </select>
+        <ModelChoice />
         <button type="button" disabled={!hasRun} onClick={() => exportRun(store.getState(), 'json')}>
           Export JSON
         </button>
@@ -69,8 +52,12 @@ export function Header() {
         <ShareButton />
         <button
           type="button"
-          disabled={!hasRun}
-          title="The story of DyT in seven steps, with your sentence and this machine’s numbers"
+          disabled={!hasRun || isOwn}
+          title={
+            isOwn
+              ? 'The story of DyT needs the twins: choose the page’s own model'
+              : 'The story of DyT in seven steps, with your sentence and this machine’s numbers'
+          }
           onClick={() => void import('../tour.ts').then(({ startTour }) => startTour(store))}
         >
           Tour
@@ -99,13 +86,14 @@ export function Header() {
 /** The address holds the whole experiment; this puts it where it can be pasted. */
 function ShareButton() {
   const [isCopied, copy] = useCopied();
+  const needsFiles = useExperiment((state) => placeOf(state.config.model)?.kind === 'disk');
   return (
     <button
       type="button"
-      title="The address holds model, norms, α, prompt, seed and what you look at: whoever opens it computes the same"
+      title={`The address holds model, norms, α, prompt, seed and what you look at: whoever opens it ${needsFiles ? 'is asked for the same files, and' : ''} computes the same`}
       onClick={() => copy(location.href)}
     >
-      {isCopied ? 'Link copied' : 'Copy link'}
+      {isCopied ? (needsFiles ? 'Copied; needs the files' : 'Link copied') : 'Copy link'}
     </button>
   );
 }

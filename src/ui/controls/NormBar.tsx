@@ -1,5 +1,6 @@
 import type { CSSProperties } from 'react';
 import { firstTwin, trainedNorms } from '../../model/catalog.ts';
+import { isBrought } from '../../model/model-id.ts';
 import { planSource, SITE_KINDS } from '../../model/plan.ts';
 import { GALLERY_IDS, isNormId, MAIN_NORM_IDS, normSpec } from '../../norm/registry.ts';
 import type { NormId } from '../../norm/registry.ts';
@@ -12,7 +13,7 @@ import {
   shownNorm,
   sitesThatSeeAhead,
 } from '../../store/store.ts';
-import type { Scope, State } from '../../store/store.ts';
+import type { Scope, State, WeightsMode } from '../../store/store.ts';
 import { normColor } from '../colors.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import { AlphaSlider } from './AlphaSlider.tsx';
@@ -25,6 +26,18 @@ const KIND_LABELS = {
   mlp: 'MLP sites',
   final: 'the final site',
 } as const;
+
+/** Where weights come from: twins of the page, or one's own model, which has none. */
+const MODES: Record<'twins' | 'own', readonly (readonly [WeightsMode, label: string, about: string])[]> = {
+  twins: [
+    ['twin', 'Twin', 'Load the weights that were trained with this norm'],
+    ['raw', 'Raw swap', 'Keep the weights of one twin and change only the operation'],
+  ],
+  own: [
+    ['twin', 'As trained', 'Every site with the norm its weights were trained with'],
+    ['raw', 'Raw swap', 'Keep the weights and change only the operation'],
+  ],
+};
 
 const isInLayers = (kind: Scope['kind']): boolean => kind !== 'final' && kind !== 'embedding';
 
@@ -40,6 +53,8 @@ export function NormBar() {
   const isDark = useIsDark();
   const trained = info ? trainedNorms(info) : [];
   const isRaw = config.weights === 'raw';
+  const isOwn = isBrought(config.model);
+  const canSwap = isRaw || isOwn;
   const layers = [...new Set((sites ?? []).flatMap(({ layer }) => (layer === null ? [] : [layer])))];
   const kinds = (['all', ...SITE_KINDS] as const).filter(
     (kind) => kind === 'all' || !sites || sites.some((site) => site.kind === kind),
@@ -57,10 +72,12 @@ export function NormBar() {
           return (
             <label
               key={id}
-              className={`${shown === id ? 'on' : ''} ${isTrained || isRaw ? '' : 'untrained'}`}
+              className={`${shown === id ? 'on' : ''} ${isTrained || canSwap ? '' : 'untrained'}`}
               style={{ '--member': normColor(id, isDark) } as CSSProperties}
               title={
-                isTrained || !info ? idea : `${idea} No twin was trained with it: choose Raw swap first.`
+                isTrained || canSwap || !info
+                  ? idea
+                  : `${idea} No twin was trained with it: choose Raw swap first.`
               }
             >
               <input
@@ -68,7 +85,7 @@ export function NormBar() {
                 name="norm"
                 value={id}
                 checked={shown === id}
-                disabled={!isTrained && !isRaw}
+                disabled={!isTrained && !canSwap}
                 onChange={() => chooseNorm(store, id)}
               />
               <i className="dot" aria-hidden />
@@ -86,7 +103,9 @@ export function NormBar() {
         title={
           isRaw
             ? 'Which sites the norm is put at'
-            : 'A twin has its norm at every site. Choose Raw swap to mix.'
+            : isOwn
+              ? 'Each site has the norm it was trained with. Choose Raw swap to mix.'
+              : 'A twin has its norm at every site. Choose Raw swap to mix.'
         }
         onChange={(event) => {
           const kind = kinds.find((k) => k === event.target.value) ?? 'all';
@@ -117,12 +136,7 @@ export function NormBar() {
       )}
       <span className="word">weights</span>
       <div className="segments" role="radiogroup" aria-label="Weights">
-        {(
-          [
-            ['twin', 'Twin', 'Load the weights that were trained with this norm'],
-            ['raw', 'Raw swap', 'Keep the weights of one twin and change only the operation'],
-          ] as const
-        ).map(([mode, label, about]) => (
+        {MODES[isOwn ? 'own' : 'twins'].map(([mode, label, about]) => (
           <label key={mode} className={config.weights === mode ? 'on' : ''} title={about}>
             <input
               type="radio"
@@ -134,7 +148,7 @@ export function NormBar() {
           </label>
         ))}
       </div>
-      {isRaw && (
+      {isRaw && !isOwn && (
         <label className="inline-choice">
           <span>of</span>
           <select
@@ -213,6 +227,7 @@ function Explanation() {
   const seers = [...new Set(ahead.flatMap((id) => plan.sites[id]?.norm ?? []))].map(
     (id) => normSpec(id).label,
   );
+  const isOwn = isBrought(config.model);
   const untrained = info
     ? MAIN_NORM_IDS.filter((id) => info.twins[id] === undefined).map((id) => normSpec(id).label)
     : [];
@@ -224,11 +239,14 @@ function Explanation() {
       {config.weights === 'raw' && shown !== config.base && (
         <>
           {' '}
-          {planSource(plan) === 'fitted' ? 'Fitted to' : 'Raw swap on'} the weights of the{' '}
-          {normSpec(config.base).label} twin.
+          {planSource(plan) === 'fitted' ? 'Fitted to' : 'Raw swap on'}{' '}
+          {isOwn ? 'weights trained with ' : 'the weights of the '}
+          {normSpec(config.base).label}
+          {isOwn ? '' : ' twin'}.
         </>
       )}
-      {config.weights === 'twin' && untrained.length > 0 && (
+      {config.weights === 'twin' && isOwn && <> Choose another to put it on these weights.</>}
+      {config.weights === 'twin' && !isOwn && untrained.length > 0 && (
         <> No twin was trained with {untrained.join(' or ')}: raw swap only.</>
       )}
       {ahead.length > 0 && (

@@ -1,4 +1,5 @@
 import { isStale, pin, SAMPLE_PROMPTS, setConfig } from '../../store/store.ts';
+import { chosenSurvey } from '../../store/models.ts';
 import type { State } from '../../store/store.ts';
 import { bytes, number } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
@@ -32,16 +33,31 @@ function counts(state: State): string {
 
 const countOf = (tokens: number): string => `${tokens} ${tokens === 1 ? 'token' : 'tokens'}`;
 
+/** How far the run is. */
+export function RunStatus() {
+  const progress = useExperiment((state) => state.run.progress);
+  return (
+    <>
+      <p role="status" aria-live="polite">
+        {useExperiment(status)}
+      </p>
+      <span aria-hidden>{useExperiment(counts)}</span>
+      {progress && <progress value={progress.loadedBytes} max={progress.totalBytes} aria-label="Download" />}
+    </>
+  );
+}
+
 export function PromptBar() {
   const { store, session } = useWires();
   const prompt = useExperiment((state) => state.config.prompt);
   const count = useExperiment((state) => state.run.promptTokens.length);
   const context = useExperiment((state) => state.run.loaded?.context ?? null);
-  const progress = useExperiment((state) => state.run.progress);
   const isBusy = useExperiment(({ run }) => run.phase !== 'idle' || run.timingProgress !== null);
   const isChanged = useExperiment((state) => isStale(state) && state.run.phase === 'idle');
   const hasResult = useExperiment((state) => state.run.result !== null);
-  const words = useExperiment(status);
+  const survey = useExperiment(chosenSurvey);
+  const readsIds = survey !== null && !survey.hasTokenizer;
+  const canGenerate = survey === null || survey.output === 'next';
   const isTooLong = context !== null && count > context;
   return (
     <form
@@ -57,7 +73,9 @@ export function PromptBar() {
           rows={1}
           value={prompt}
           spellCheck={false}
-          placeholder="Type a sentence, or run without one"
+          placeholder={
+            readsIds ? 'Token ids, with spaces between them' : 'Type a sentence, or run without one'
+          }
           onChange={(event) => setConfig(store, { prompt: event.target.value })}
           onKeyDown={(event) => {
             if (event.key !== 'Enter' || event.shiftKey || event.nativeEvent.isComposing) return;
@@ -71,27 +89,34 @@ export function PromptBar() {
         <button type="button" disabled={!isBusy} onClick={session.stop}>
           Stop
         </button>
-        <button type="button" onClick={() => void session.generate()}>
+        <button
+          type="button"
+          disabled={!canGenerate}
+          title={canGenerate ? undefined : 'This model predicts no next token'}
+          onClick={() => void session.generate()}
+        >
           Generate
         </button>
         <SamplingMenu />
       </div>
       <div className="prompt-foot">
-        <select
-          aria-label="Examples"
-          value=""
-          onChange={(event) => {
-            setConfig(store, { prompt: event.target.value });
-            void session.run();
-          }}
-        >
-          <option value="" disabled>
-            Examples
-          </option>
-          {SAMPLE_PROMPTS.map((sample) => (
-            <option key={sample}>{sample}</option>
-          ))}
-        </select>
+        {!readsIds && (
+          <select
+            aria-label="Examples"
+            value=""
+            onChange={(event) => {
+              setConfig(store, { prompt: event.target.value });
+              void session.run();
+            }}
+          >
+            <option value="" disabled>
+              Examples
+            </option>
+            {SAMPLE_PROMPTS.map((sample) => (
+              <option key={sample}>{sample}</option>
+            ))}
+          </select>
+        )}
         <button
           type="button"
           className="quiet"
@@ -105,14 +130,10 @@ export function PromptBar() {
           {count === 0 ? 'empty: starts from token 0' : countOf(count)}
           {context === null || count === 0 ? '' : ` of ${context}`}
           {isChanged && !isTooLong ? ' · not run yet' : ''}
+          {readsIds && ` · no tokenizer: ids from 0 to ${survey.vocabSize - 1}`}
+          {survey?.output === 'masked' && !readsIds && ' · write [MASK] for a word to fill in'}
         </span>
-        <p role="status" aria-live="polite">
-          {words}
-        </p>
-        <span aria-hidden>{useExperiment(counts)}</span>
-        {progress && (
-          <progress value={progress.loadedBytes} max={progress.totalBytes} aria-label="Download" />
-        )}
+        <RunStatus />
       </div>
     </form>
   );

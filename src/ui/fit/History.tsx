@@ -3,6 +3,7 @@ import { dropFit, setFit, shownFit } from '../../store/fit.ts';
 import { Tag } from '../controls/Badge.tsx';
 import { number } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
+import { chosenFiles } from '../dropped.ts';
 import { methodWords, nats, secondsOf, siteWords, swapWords } from './words.ts';
 
 /** Fits at hand: made in this tab or opened from files. One is looked at; the others stand beside it. */
@@ -61,7 +62,7 @@ export function History() {
           hidden
           aria-label="Fits to open"
           onChange={(event) => {
-            void session.openFiles([...(event.target.files ?? [])]);
+            void session.openFiles(chosenFiles(event.target.files));
             event.target.value = '';
           }}
         />

@@ -10,6 +10,7 @@ import { normColor } from '../colors.ts';
 import { Choices, Row, Sizes } from '../controls/Choices.tsx';
 import { NumberField } from '../controls/NumberField.tsx';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
+import { chosenFiles } from '../dropped.ts';
 import { METHOD_WORDS } from './words.ts';
 
 const TEXT_WORDS: Record<TextFrom, readonly [label: string, about: string]> = {
@@ -187,7 +188,7 @@ function Text({ draft, info }: { readonly draft: FitDraft; readonly info: ModelI
               hidden
               aria-label="Text file to fit on"
               onChange={(event) => {
-                void session.openFiles([...(event.target.files ?? [])]);
+                void session.openFiles(chosenFiles(event.target.files));
                 event.target.value = '';
               }}
             />

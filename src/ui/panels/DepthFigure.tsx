@@ -156,7 +156,7 @@ function Lens({ run }: { readonly run: Run }) {
   const isDark = useIsDark();
   const after = visible(run.tokens[lens?.token ?? 0]?.text ?? '');
   const [figure, menu] = useFigure<HTMLElement>({ name: 'lens', title: `Logit lens after ${after}` });
-  if (!lens) return null;
+  if (!lens || lens.layers.length === 0) return null;
   const norms = new Map(run.sites.map((report) => [report.site.id, report]));
   return (
     <section className="lens" aria-label="Logit lens" ref={figure}>

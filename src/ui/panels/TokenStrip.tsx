@@ -30,7 +30,7 @@ export function TokenStrip() {
               type="button"
               className={`token ${t === token ? 'on' : ''} ${t === locked ? 'locked' : ''} ${background ? '' : 'no-number'}`}
               style={background ? { background, color: inkOn(background) } : {}}
-              title={`token ${t}, id ${id}${t === 0 ? '' : `, loss ${number(run.lossPerToken[t - 1] ?? Number.NaN)} nats`}`}
+              title={`token ${t}, id ${id}${t === 0 || run.lossPerToken.length === 0 ? '' : `, loss ${number(run.lossPerToken[t - 1] ?? Number.NaN)} nats`}`}
               aria-pressed={t === locked}
               onPointerEnter={() => setView(store, { hoverToken: t })}
               onPointerLeave={() => setView(store, { hoverToken: null })}
