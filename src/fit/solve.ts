@@ -139,9 +139,10 @@ export function rSquared(id: NormId, data: SiteData, values: Params, first?: Par
 export function clip(id: NormId, data: SiteData, affine: Affine, kappa: number): Solution {
   const { gamma, beta } = affine;
   if (isApart(id, data)) {
-    const [first, others] = Object.values(apart(data)).map((part) => clip(id, part, affine, kappa).values);
-    const own = scalarsOf(id, first);
-    return { values: others ?? {}, first: own, r2: rSquared(id, data, others ?? {}, own) };
+    const { first, others } = apart(data);
+    const { values } = clip(id, others, affine, kappa);
+    const own = scalarsOf(id, clip(id, first, affine, kappa).values);
+    return { values, first: own, r2: rSquared(id, data, values, own) };
   }
   const { mean, sigma } = moments(data.x, data.C);
   const spec = normSpec(id);

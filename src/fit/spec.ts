@@ -126,9 +126,9 @@ export type FitReport = {
     readonly fitted: Measured;
     /** Fresh modules: half the gain, γ = 1, β = 0, as the DyT repository converts; null where nothing bends. */
     readonly fresh: Measured | null;
-    /** Sites that only divide by the σ of the calibration text: γx/σ + β, as work on removing norms has it. */
+    /** Sites that know μ and σ of the calibration text only: γ(x − μ)/σ + β, one line for all tokens. */
     readonly frozen: Measured;
-    /** The same with each token's mean taken off, γ(x − μ)/σ + β: for models whose norm does that. */
+    /** σ so, and each token's own mean: for models whose norm centres; what work on removing norms has. */
     readonly frozenCentred?: Measured;
     /** The twin that was trained with the member, where there is one; it has no KL to speak of. */
     readonly native: { readonly weights: string; readonly loss: number } | null;
