@@ -2,6 +2,7 @@
 import { toFloat32 } from '../format/safetensors.ts';
 import type { TextCodec } from '../format/tokenizer.ts';
 import { splitWeightsId } from '../model/catalog.ts';
+import { isOwn } from '../model/plan.ts';
 import type { Plan } from '../model/plan.ts';
 import { topTokens } from '../model/sample.ts';
 import { sitesOf } from '../model/model.ts';
@@ -17,7 +18,8 @@ const HEADS = ['lm_head.weight', 'wte.weight'] as const;
 
 /**
  * Logit lens of one token, site by site; nostalgebraist 2020. `inputs`: [T, C] of each site. Computed where the
- * weights are kept, on the processor: V · C products a site. Empty where the model has no final norm or no such head.
+ * weights are kept, on the processor: V · C products a site. Empty where the model has no final norm or no such head, or
+ * where a person's own text is that norm, which the processor cannot run.
  */
 export function logitLens(
   checkpoint: Checkpoint,
@@ -37,6 +39,7 @@ export function logitLens(
   if (!last || !tensor || !end) return [];
   const head = toFloat32(tensor);
   const theta = thetaOf(checkpoint, plan, last.id);
+  if (isOwn(plan, theta.norm)) return [];
   const logitsAt = (x: Float32Array): Float32Array => {
     // All tokens go through the norm: some take their statistics over them.
     const params = siteParams(theta, C, x);

@@ -1,8 +1,12 @@
-// Our forward as a contender beside onnxruntime's.
+// Our forward on a device: asked for its answer, or as a contender beside onnxruntime's.
+import { countsBytes, statsBytes, unpackStats } from '../kernel/probe.ts';
+import type { SiteStats } from '../kernel/probe.ts';
+import { sitesOf } from '../model/model.ts';
 import type { Checkpoint } from '../model/model.ts';
 import type { Mode, Program } from '../model/program.ts';
 import type { Baseline } from '../onnx/baseline.ts';
 import { logitRows } from './answer.ts';
+import type { RunInput } from './api.ts';
 import type { Session } from './device-session.ts';
 
 /** The forward of the tokens after the first `past` ones, which it computes and caches first. */
@@ -35,5 +39,52 @@ export async function forwardOn(
       return new Float32Array(await gpu.read([{ buffer: logits, sizeBytes }]));
     },
     [Symbol.dispose]: () => program[Symbol.dispose](),
+  };
+}
+
+/** One forward and all that it says: logits [T, V], and the probes' statistics where the program has them. */
+export async function answerOn(
+  session: Session,
+  checkpoint: Checkpoint,
+  program: Program,
+  tokens: readonly number[],
+  input: RunInput,
+): Promise<{
+  readonly logits: Float32Array;
+  readonly stats: readonly SiteStats[];
+  /** Logits apart. */
+  readonly readbackBytes: number;
+}> {
+  const space = session.space(checkpoint);
+  const T = tokens.length;
+  const { V } = checkpoint.model.dims;
+  program.give(input, T);
+  program.submit(tokens, 0);
+  const { length: sites } = sitesOf(checkpoint);
+  const statBytes = statsBytes(sites, space.rows);
+  const logitsBytes = logitRows(checkpoint, T) * V * 4;
+  const probeParts = program.mode.hasProbes
+    ? [
+        { buffer: space.probes('token_stats', 0), sizeBytes: statBytes },
+        { buffer: space.probes('counts', 0), sizeBytes: countsBytes(sites) },
+      ]
+    : [];
+  const bytes = await session.gpu.read([
+    { buffer: space.activation('logits', V), sizeBytes: logitsBytes },
+    ...probeParts,
+  ]);
+  const stats = program.mode.hasProbes
+    ? unpackStats(
+        new Float32Array(bytes, logitsBytes, statBytes / 4),
+        new Uint32Array(bytes, logitsBytes + statBytes),
+        sites,
+        space.rows,
+        T,
+      )
+    : [];
+  return {
+    logits: new Float32Array(bytes.slice(0, logitsBytes)),
+    stats,
+    readbackBytes: bytes.byteLength - logitsBytes,
   };
 }

@@ -5,7 +5,6 @@ import type { Model as FitModel } from '../fit/lab.ts';
 import type { GpuClock } from '../gpu/clock.ts';
 import { Gpu } from '../gpu/device.ts';
 import type { GpuHost } from '../gpu/device.ts';
-import { countsBytes, statsBytes, unpackStats } from '../kernel/probe.ts';
 import { splitWeightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import type { Tuning } from '../kernel/tune.ts';
@@ -28,7 +27,6 @@ import {
   feedsOf,
   inspection,
   isCausal,
-  logitRows,
   readLogits,
   reportSite,
   rowsOf,
@@ -36,9 +34,10 @@ import {
 import type { OurLogits } from './bench-baselines.ts';
 import { Session } from './device-session.ts';
 import { lensOf } from './depth.ts';
-import { forwardOn } from './forward.ts';
+import { answerOn, forwardOn } from './forward.ts';
 import { generateOn } from './generate.ts';
 import { partOn } from './parting.ts';
+import { patiently } from './patience.ts';
 import { tune } from './tuning.ts';
 import type { Library } from './library.ts';
 import { CONTEST_PHASES } from './api.ts';
@@ -133,48 +132,22 @@ export class WgslEngine implements ForwardEngine {
       using program = await this.#program(session, plan, checkpoint, { kind: 'prefill', hasProbes: probes });
       const builtMs = performance.now();
       signal?.throwIfAborted();
-      const space = session.space(checkpoint);
-      const T = tokens.length;
-      const { V } = checkpoint.model.dims;
-      program.give(input, T);
-      program.submit(tokens, 0);
-      const sites = sitesOf(checkpoint);
-      const probeParts = probes
-        ? [
-            { buffer: space.probes('token_stats', 0), sizeBytes: statsBytes(sites.length, space.rows) },
-            { buffer: space.probes('counts', 0), sizeBytes: countsBytes(sites.length) },
-          ]
-        : [];
-      const logitsBytes = logitRows(checkpoint, T) * V * 4;
-      const bytes = await gpu.read([
-        { buffer: space.activation('logits', V), sizeBytes: logitsBytes },
-        ...probeParts,
-      ]);
+      const work = answerOn(session, checkpoint, program, tokens, input);
+      const { logits, stats, readbackBytes } = await patiently(gpu, plan.own, work);
       const doneMs = performance.now();
-      const logits = new Float32Array(bytes.slice(0, logitsBytes));
-      const statsEnd = logitsBytes + (probeParts[0]?.sizeBytes ?? 0);
-      const stats = probes
-        ? unpackStats(
-            new Float32Array(bytes, logitsBytes, (statsEnd - logitsBytes) / 4),
-            new Uint32Array(bytes, statsEnd),
-            sites.length,
-            space.rows,
-            T,
-          )
-        : [];
       return {
         plan,
         sha256: info.twins[checkpoint.norm]?.weights.sha256 ?? '',
         ...readLogits(logits, tokens, checkpoint, tokenizer),
         isCausal: program.isCausal,
-        sites: sites.flatMap((site, index) => {
+        sites: sitesOf(checkpoint).flatMap((site, index) => {
           const at = stats[index];
           return at ? [reportSite(at, site, checkpoint, plan)] : [];
         }),
         timing: { tier: probes ? 'instrumented' : 'representative', wallMs: doneMs - builtMs },
         cold: { buildMs: builtMs - startMs, compiledPipelines: compiler.compiled - compiledBefore },
         dispatches: program.ops.length,
-        readbackBytes: bytes.byteLength - logitsBytes,
+        readbackBytes,
         memory: gpu.memory(),
       };
     });
@@ -343,6 +316,21 @@ export class WgslEngine implements ForwardEngine {
       });
       return fitOn(spec, this.#library, place, load, options);
     });
+  };
+
+  checkNorm: Engine['checkNorm'] = async (plan, own, options = {}) => {
+    const checkpoint = await this.#library.checkpoint(plan.weights);
+    const [environment, { checkOn }] = await Promise.all([this.environment(), import('./own.ts')]);
+    return this.#exclusive(async () => {
+      const session = await this.#open();
+      const programOf = (mode: Mode): Promise<Program> => this.#program(session, plan, checkpoint, mode);
+      return checkOn(session, environment, own, programOf, options);
+    });
+  };
+
+  timeNorm: Engine['timeNorm'] = async (own, shape, options = {}) => {
+    const [environment, { timeOn }] = await Promise.all([this.environment(), import('./own.ts')]);
+    return this.#exclusive(async () => timeOn(await this.#open(), environment, own, shape, options));
   };
 
   lost = async (): Promise<ProblemData> => problemData(await (await this.#open()).gpu.lost);

@@ -16,6 +16,7 @@ import type { MatmulShape, Prologue } from '../kernel/matmul.ts';
 import { drawKernels, finalistsBytes } from '../kernel/sample.ts';
 import type { DrawForm } from '../kernel/sample.ts';
 import { COLUMN_LANES, columnStatistics, normBytes, normKernel } from '../kernel/norm.ts';
+import { withOwn } from '../kernel/own.ts';
 import { chooseMatmul } from '../kernel/tune.ts';
 import type { Product, Tuning } from '../kernel/tune.ts';
 import { countsBytes, histogramProbe, statsBytes, tokenProbe } from '../kernel/probe.ts';
@@ -375,7 +376,7 @@ export class Builder implements Composer {
       site,
       block,
       tap,
-      spec,
+      spec: withOwn(spec, this.#plan.own),
       buffers: { ...buffers, run: this.#space.run },
       ...counts,
     });

@@ -186,6 +186,7 @@ export function runReceipt(record: RunRecord): RunReceipt {
         ]),
       ),
       alphaScale: Object.values(plan.sites)[0]?.alphaScale ?? 1,
+      ...(plan.own ? { own: plan.own } : {}),
       prompt,
       tokens: [...run.tokens],
       sampling,
@@ -255,6 +256,9 @@ export function runCsv(receipt: RunReceipt): string {
     about('weightsSha256', configuration.model.sha256),
     about('source', configuration.source),
     about('alphaScale', configuration.alphaScale),
+    ...(configuration.own
+      ? [about('own norm', configuration.own.norm), about('own WGSL', configuration.own.source)]
+      : []),
     about('prompt', configuration.prompt),
     about('peakMemory', memory.peakBytes, 'bytes'),
   ];

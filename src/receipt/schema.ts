@@ -92,6 +92,9 @@ const Contender = v.variant('isFailed', [
   v.strictObject({ isFailed: v.literal(true), name: text, reason: text }),
 ]);
 
+/** Characters of a person's own WGSL. */
+const MOST_SOURCE = 100_000;
+
 export const RUN_SCHEMA = 'normscope/run/1';
 
 export const RunReceipt = v.strictObject({
@@ -104,6 +107,8 @@ export const RunReceipt = v.strictObject({
     source,
     sites: v.record(text, Site),
     alphaScale: v.number(),
+    /** A person's own WGSL, run in place of a member's at every site that has it. */
+    own: v.exactOptional(v.strictObject({ norm, source: v.pipe(text, v.maxLength(MOST_SOURCE)) })),
     prompt: text,
     tokens: v.array(v.strictObject({ id: count, text })),
     sampling: v.strictObject({ temperature: v.number(), topK: count, seed: v.number(), maxTokens: count }),
