@@ -408,7 +408,17 @@ export class WgslEngine implements ForwardEngine {
 
   async #program(session: Session, plan: Plan, checkpoint: Checkpoint, mode: Mode): Promise<Program> {
     const weights = await this.#onDevice(session, plan.weights, checkpoint);
+    if (plan.own) await (await import('./own.ts')).tryOut(session, plan.own);
     const { gpu, compiler } = session;
-    return Program.build(gpu, compiler, weights, session.space(checkpoint), plan, mode, this.#tuning);
+    const building = Program.build(
+      gpu,
+      compiler,
+      weights,
+      session.space(checkpoint),
+      plan,
+      mode,
+      this.#tuning,
+    );
+    return patiently(gpu, plan.own, building);
   }
 }

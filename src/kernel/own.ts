@@ -3,7 +3,8 @@
 import { normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import { bindingsOf, SHADER_NAMES, shaderSource, usedLibraries } from './compile.ts';
-import type { Complaint, KernelSpec } from './compile.ts';
+import type { Complaint, KernelSpec, PlannedKernel } from './compile.ts';
+import { memberInMemory } from './norm.ts';
 
 /** `source` stands in for the WGSL of `norm`: its parameters, and what it looks over, stay those of the member. */
 export type OwnNorm = { readonly norm: NormId; readonly source: string };
@@ -56,18 +57,65 @@ function unpaired(code: string): { readonly at: number; readonly message: string
   return last === undefined ? null : { at: last, message: `this ${code[last]} is never closed` };
 }
 
+/** Steps of loops that a member may take for one value, or for the statistics of one row. */
+const MOST_STEPS = 65_536;
+
+/** Every loop of the text: where its word stands, and where its body begins. */
+function loopsOf(source: string): { readonly at: number; readonly word: string; readonly body: number }[] {
+  const code = withoutComments(source);
+  return [...code.matchAll(/\b(?:loop|while|for)\b/g)].flatMap(({ 0: word, index }) => {
+    const open = code.indexOf('{', index);
+    return open < 0 ? [] : [{ at: index, word, body: open + 1 }];
+  });
+}
+
+/**
+ * A kernel that runs the text once over x[T, C] with every loop of it counted; null where it has none. Buffers: x,
+ * theta, y, run, and `endless`, which gets the number of a loop that did not end, from 1.
+ */
+export function trialKernel({ norm, source }: OwnNorm, C: number): PlannedKernel | null {
+  const loops = loopsOf(source);
+  if (loops.length === 0) return null;
+  const counted = loops.reduceRight(
+    (text, { body }, i) => `${text.slice(0, body)} if (looped(${i + 1}u)) { break; }${text.slice(body)}`,
+    source,
+  );
+  const { files, constants } = memberInMemory(norm, { C, eps: 1e-5, dtype: 'f32', hasResidual: false });
+  return {
+    spec: {
+      files: [...files, 'norm/_trial'],
+      entry: 'forward',
+      constants: { ...constants, MOST_STEPS },
+      texts: { [fileOf(norm)]: counted },
+    },
+    workgroups: (T) => [T],
+  };
+}
+
+/** What is said of the loop with this number, from 1. */
+export function endlessLoop({ norm, source }: OwnNorm, loop: number): Complaint {
+  const { at = 0, word = '' } = loopsOf(source)[loop - 1] ?? {};
+  const message = `this ${word} loop, or one around it, took over ${MOST_STEPS.toLocaleString('en')} steps for one value: it does not end`;
+  return complaintAt({ norm, source }, at, word.length, message);
+}
+
+/** A complaint about a place in the text. */
+function complaintAt({ norm, source }: OwnNorm, index: number, length: number, message: string): Complaint {
+  const before = source.slice(0, index).split(/\r\n?|\n/);
+  const column = 1 + (before.at(-1)?.length ?? 0);
+  return { file: `${fileOf(norm)}.wgsl`, isOwn: true, line: before.length, column, length, message };
+}
+
 /**
  * What is wrong with the text as a member, whatever a compiler says of it: a library that does not exist, a bracket
  * without its partner (the compiler would find it in the file after), a binding of its own, a function that the
  * carriers call and nobody gives.
  */
-export function mistakesOf({ norm, source }: OwnNorm): Complaint[] {
+export function mistakesOf(own: OwnNorm): Complaint[] {
+  const { norm, source } = own;
   const code = withoutComments(source);
-  const at = (index: number, length: number, message: string): Complaint => {
-    const before = source.slice(0, index).split(/\r\n?|\n/);
-    const column = 1 + (before.at(-1)?.length ?? 0);
-    return { file: `${fileOf(norm)}.wgsl`, isOwn: true, line: before.length, column, length, message };
-  };
+  const at = (index: number, length: number, message: string): Complaint =>
+    complaintAt(own, index, length, message);
   const libraries = usedLibraries(source);
   const unknown = libraries.filter((name) => !SHADER_NAMES.includes(`lib/${name}`));
   if (unknown.length > 0) {
