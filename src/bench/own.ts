@@ -69,13 +69,16 @@ export type Parity = {
 
 type Answer = { readonly got: Float32Array; readonly want: Float64Array; readonly gamma: ArrayLike<number> };
 
+/** A row, and how many times over the tolerance its worst place is. */
+type Weighed = { readonly row: ParityRow; readonly over: number };
+
 /** How far an answer y[T, C] is from float64, in a row of its own. */
 export function parityRow(
   input: string,
   shape: Shape,
   form: Form,
   { got, want, gamma }: Answer,
-): ParityRow & { readonly over: number } {
+): Weighed {
   const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   let [maxAbs, maxRel, nonfiniteCount, worst, over] = [0, 0, 0, 0, -1];
   want.forEach((value, i) => {
@@ -91,13 +94,12 @@ export function parityRow(
     maxAbs = Math.max(maxAbs, off);
     if (Math.abs(value) >= largest / 1000 && value !== 0) maxRel = Math.max(maxRel, off / Math.abs(value));
   });
-  return {
+  const row = {
     input,
     maxAbs,
     maxRel,
     nonfiniteCount,
     isEqual: over <= 1,
-    over,
     worst: {
       shape,
       form,
@@ -107,6 +109,7 @@ export function parityRow(
       want: want[worst] ?? Number.NaN,
     },
   };
+  return { row, over };
 }
 
 /** The dispatches of a norm of x[T, C] by a person's text; by the member's without. */
@@ -138,7 +141,7 @@ export async function ownParity(bench: Bench, own: OwnNorm, { settle, signal, on
   const { gpu, clock } = bench;
   const { norm } = own;
   const batcher = new Batcher(gpu, clock);
-  const worst = new Map<string, ParityRow & { readonly over: number }>();
+  const worst = new Map<string, Weighed>();
   let isSame = true;
   const cases = PARITY_SHAPES.flatMap((shape) =>
     FORMS.filter((form) => isTaken(form, shape)).map((form) => ({ shape, form })),
@@ -174,21 +177,20 @@ export async function ownParity(bench: Bench, own: OwnNorm, { settle, signal, on
       worst.set(input, merged(worst.get(input), row));
     }
   }
-  return { rows: [...worst.values()].map(({ over: _, ...row }) => row), isSame };
+  return { rows: [...worst.values()].map(({ row }) => row), isSame };
 }
-
-type Weighed = ParityRow & { readonly over: number };
 
 /** Both rows as one: the larger numbers, and the place that is further over. */
 function merged(a: Weighed | undefined, b: Weighed): Weighed {
   if (!a) return b;
-  return {
-    ...(b.over > a.over ? b : a),
-    maxAbs: Math.max(a.maxAbs, b.maxAbs),
-    maxRel: Math.max(a.maxRel, b.maxRel),
-    nonfiniteCount: a.nonfiniteCount + b.nonfiniteCount,
-    isEqual: a.isEqual && b.isEqual,
+  const row = {
+    ...(b.over > a.over ? b : a).row,
+    maxAbs: Math.max(a.row.maxAbs, b.row.maxAbs),
+    maxRel: Math.max(a.row.maxRel, b.row.maxRel),
+    nonfiniteCount: a.row.nonfiniteCount + b.row.nonfiniteCount,
+    isEqual: a.row.isEqual && b.row.isEqual,
   };
+  return { row, over: Math.max(a.over, b.over) };
 }
 
 export type OwnTiming = {

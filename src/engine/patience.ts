@@ -35,7 +35,7 @@ export async function patiently<T>(
   });
   const blame = (why: string): Problem =>
     new Problem(
-      'device-lost',
+      'own-norm',
       `Cannot finish ${nameOf(own)}: ${why}`,
       'Look for a loop that does not end. The text stays in the editor, and a new device is opened for the next run.',
     );

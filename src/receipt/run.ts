@@ -43,6 +43,7 @@ function statisticsFrom({
 
 function siteResult({
   norm,
+  isOwn,
   tokens,
   drive,
   curve,
@@ -50,7 +51,7 @@ function siteResult({
 }: SiteReport): RunReceipt['result']['sites'][string] {
   return {
     drive: {
-      meaning: normSpec(norm).drive,
+      meaning: isOwn ? 'u of a text of its own' : normSpec(norm).drive,
       isOwnFunction: bends(norm),
       range: DRIVE.range,
       counts: Array.from(drive),

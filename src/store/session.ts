@@ -4,7 +4,6 @@ import type { BenchProgress, BenchSpec, Flag } from '../bench/spec.ts';
 import type { Foreseen } from '../bench/suite.ts';
 import type { Engine, Run } from '../engine/api.ts';
 import { weightsId } from '../model/catalog.ts';
-import type { OnnxOptions } from '../onnx/write.ts';
 import type { Plan } from '../model/plan.ts';
 import { isAbort, Problem, problemData } from '../problem.ts';
 import { readReceipt } from '../receipt/read.ts';
@@ -12,6 +11,8 @@ import type { RunReceipt } from '../receipt/schema.ts';
 import { recordedConfig, recordedPin } from './recorded.ts';
 import { createOnnxSession } from './onnx-session.ts';
 import type { OnnxSession } from './onnx-session.ts';
+import { createOwnSession } from './own-session.ts';
+import type { OwnSession } from './own-session.ts';
 import { draftFor, draftOf, setBench, withReport } from './bench.ts';
 import { setMicroscope, sitesToInspect } from './microscope.ts';
 import {
@@ -56,28 +57,28 @@ const RUN_FIELDS: readonly (keyof Config)[] = [
   'swaps',
   'alpha',
   'alphas',
+  'own',
 ];
 
-export type Session = OnnxSession & {
-  /** Opens the device, loads the first model, runs the first prompt, and from then on follows the config. */
-  readonly start: () => Promise<void>;
-  readonly run: () => Promise<void>;
-  readonly generate: () => Promise<void>;
-  readonly measure: () => Promise<void>;
-  /** Times the shown run beside onnxruntime's engines. */
-  readonly compare: () => Promise<void>;
-  /** Asks onnxruntime about the shown run. */
-  readonly judge: () => Promise<void>;
-  /** The configured model as an ONNX file. */
-  readonly exportOnnx: (options: OnnxOptions) => Promise<Uint8Array | null>;
-  /** Runs the bench; what was measured is kept, stopped or not. */
-  readonly bench: (spec: BenchSpec) => Promise<void>;
-  /** Opens an ONNX file with its data, or reports of the bench; each that cannot be opened says why. */
-  readonly openFiles: (files: readonly File[]) => Promise<void>;
-  readonly stop: () => void;
-  readonly loseDevice: () => Promise<void>;
-  readonly dismissProblem: () => void;
-};
+export type Session = OnnxSession &
+  OwnSession & {
+    /** Opens the device, loads the first model, runs the first prompt, and from then on follows the config. */
+    readonly start: () => Promise<void>;
+    readonly run: () => Promise<void>;
+    readonly generate: () => Promise<void>;
+    readonly measure: () => Promise<void>;
+    /** Times the shown run beside onnxruntime's engines. */
+    readonly compare: () => Promise<void>;
+    /** Asks onnxruntime about the shown run. */
+    readonly judge: () => Promise<void>;
+    /** Runs the bench; what was measured is kept, stopped or not. */
+    readonly bench: (spec: BenchSpec) => Promise<void>;
+    /** Opens an ONNX file with its data, or reports of the bench; each that cannot be opened says why. */
+    readonly openFiles: (files: readonly File[]) => Promise<void>;
+    readonly stop: () => void;
+    readonly loseDevice: () => Promise<void>;
+    readonly dismissProblem: () => void;
+  };
 
 export function createSession(store: Experiment, engine: Engine): Session {
   let current: AbortController | undefined;
@@ -227,7 +228,7 @@ export function createSession(store: Experiment, engine: Engine): Session {
       const ids = result.tokens.map(({ id }) => id);
       await part(result, signal);
       await time(plan, ids, signal);
-      if (judged.has(plan.weights) || store.getState().run.environment?.device !== 'gpu') return;
+      if (plan.own || judged.has(plan.weights) || store.getState().run.environment?.device !== 'gpu') return;
       await rest(IDLE_MS, signal);
       await ask(plan, ids, signal);
     });
@@ -324,11 +325,16 @@ export function createSession(store: Experiment, engine: Engine): Session {
   }
 
   const onnx = createOnnxSession(store, engine, instead);
+  const own = createOwnSession(store, engine, instead);
 
   async function openFiles(files: readonly File[]): Promise<void> {
     if (files.some(({ name }) => /\.onnx$/i.test(name))) return onnx.openOnnx(files);
     for (const file of files) {
       try {
+        if (/\.wgsl$/i.test(file.name)) {
+          await own.openOwn(file);
+          continue;
+        }
         const opened = readReceipt(await file.text(), file.name);
         if (opened.kind === 'run') {
           await showRecorded(opened.receipt);
@@ -342,17 +348,6 @@ export function createSession(store: Experiment, engine: Engine): Session {
       } catch (thrown) {
         setRun(store, { problem: problemData(thrown) });
       }
-    }
-  }
-
-  async function exportOnnx(options: OnnxOptions): Promise<Uint8Array | null> {
-    const { config, run: state } = store.getState();
-    if (!state.loaded) return null;
-    try {
-      return await engine.exportOnnx(planOf(config, state.loaded.sites), options);
-    } catch (thrown) {
-      setRun(store, { problem: problemData(thrown) });
-      return null;
     }
   }
 
@@ -409,10 +404,10 @@ export function createSession(store: Experiment, engine: Engine): Session {
     measure,
     compare,
     judge,
-    exportOnnx,
     bench,
     openFiles,
     ...onnx,
+    ...own,
     stop,
     loseDevice: () => engine.loseDevice(),
     dismissProblem: () => setRun(store, { problem: null }),

@@ -14,6 +14,7 @@ import type {
 import type { Token } from '../format/tokenizer.ts';
 import { FIRST_MODEL, trainedNorms, weightsId } from '../model/catalog.ts';
 import type { Parting } from '../engine/parting.ts';
+import type { OwnNorm } from '../kernel/own.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import type { Judgement } from '../onnx/judge.ts';
 import type { Plan, Site, SiteKind } from '../model/plan.ts';
@@ -22,6 +23,8 @@ import { FIRST_NORM, isMeasurable, normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import type { ProblemData } from '../problem.ts';
 import { NO_BENCH } from './bench.ts';
+import { NO_OWN } from './own.ts';
+import type { OwnState } from './own.ts';
 import { NO_ONNX } from './onnx.ts';
 import type { OnnxState } from './onnx.ts';
 import type { BenchState } from './bench.ts';
@@ -58,6 +61,8 @@ export type Config = {
   readonly alphas: Readonly<Record<string, number>>;
   readonly prompt: string;
   readonly sampling: Sampling;
+  /** A person's own text of a member, wherever that member is. In no link. */
+  readonly own: OwnNorm | null;
 };
 
 export const DEFAULT_CONFIG: Config = {
@@ -71,6 +76,7 @@ export const DEFAULT_CONFIG: Config = {
   alphas: {},
   prompt: SAMPLE_PROMPTS[0],
   sampling: { temperature: 0.8, topK: 40, seed: 1, maxTokens: 60 },
+  own: null,
 };
 
 export const PHASES = [
@@ -79,6 +85,7 @@ export const PHASES = [
   'running',
   'generating',
   'judging',
+  'checking',
   'comparing',
   'benching',
 ] as const;
@@ -175,6 +182,8 @@ export type State = {
   readonly run: RunState;
   readonly bench: BenchState;
   readonly microscope: MicroscopeState;
+  /** The WGSL editor. */
+  readonly own: OwnState;
   /** A dropped ONNX file. */
   readonly onnx: OnnxState;
   readonly view: View;
@@ -207,6 +216,7 @@ export const createExperiment = () =>
     },
     bench: NO_BENCH,
     microscope: DEFAULT_MICROSCOPE,
+    own: NO_OWN,
     onnx: NO_ONNX,
     view: DEFAULT_VIEW,
   }));
@@ -241,8 +251,10 @@ export const hasGain = (config: Config, sites: readonly Site[]): boolean =>
 
 /** What the config asks the engine to run. */
 export function planOf(config: Config, sites: readonly Site[]): Plan {
+  const { own } = config;
   const base = config.weights === 'twin' ? config.norm : config.base;
   return {
+    ...(own && sites.some(({ id }) => normAt(config, id) === own.norm) ? { own } : {}),
     weights: weightsId(config.model, base),
     sites: Object.fromEntries(
       sites.map(({ id }) => {

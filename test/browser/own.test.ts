@@ -201,7 +201,7 @@ describe('a text that never ends', () => {
     await new Promise((resolve) => setTimeout(resolve, 300));
     await engine.loseDevice();
     const { code, message } = problemData(await running);
-    expect(code).toBe('device-lost');
+    expect(code).toBe('own-norm');
     expect(message).toMatch(/^Cannot finish your own DyT/);
     const { logits } = await engine.run(plan, TOKENS, { probes: true });
     expect(logits).toEqual(original.logits);

@@ -1,6 +1,8 @@
 import type { ReactNode } from 'react';
 import { planSource } from '../../model/plan.ts';
 import type { ParamSource, Plan } from '../../model/plan.ts';
+import type { OwnNorm } from '../../kernel/own.ts';
+import { ownName } from '../../store/own.ts';
 import { planAlpha } from '../../store/store.ts';
 
 const WORDS: Record<ParamSource, { readonly text: string; readonly about: string }> = {
@@ -22,12 +24,22 @@ export function Badge({ source }: { readonly source: ParamSource }) {
   );
 }
 
-/** A plan's source, and α where it was turned. */
+/** Whose text computed a member. */
+export function OwnBadge({ own }: { readonly own: Pick<OwnNorm, 'norm'> }) {
+  return (
+    <span className="badge own-text" title="WGSL of your own computes it. It stays in this tab.">
+      {ownName(own)}
+    </span>
+  );
+}
+
+/** A plan's source, whose text it runs, and α where it was turned. */
 export function PlanBadge({ plan }: { readonly plan: Plan }) {
   const alpha = planAlpha(plan);
   return (
     <>
       <Badge source={planSource(plan)} />
+      {plan.own && <OwnBadge own={plan.own} />}
       {alpha === null ? (
         <Tag about="Sites have their α multiplied by different numbers.">α by site</Tag>
       ) : (
