@@ -197,6 +197,7 @@ export type OwnTiming = {
   readonly shape: Shape;
   /** The clock that timed it. */
   readonly level: 'gpu' | 'amortised';
+  /** The finest that these times may be printed: the clock's step over a batch. */
   readonly stepUs: number;
   /** One norm, in microseconds. */
   readonly ownUs: number | null;
@@ -265,7 +266,7 @@ export async function ownTiming(
   return {
     shape,
     level,
-    stepUs,
+    stepUs: stepUs / Math.max(1, Math.min(mine.batch, theirs.batch)),
     ownUs: center(mine, stepUs).centerUs,
     originalUs: center(theirs, stepUs).centerUs,
     centerIs: isMean ? 'mean' : 'median',

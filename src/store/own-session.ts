@@ -102,7 +102,7 @@ export function createOwnSession(store: Experiment, engine: Engine, instead: Ins
         isOpen: true,
         norm,
         drafts: { ...own.drafts, [norm]: source },
-        revision: own.revision + 1,
+        checked: null,
         problem: null,
       });
       setView(store, { section: 'microscope' });

@@ -18,8 +18,6 @@ export type OwnState = {
   readonly norm: NormId;
   /** As written, by member; where none is, the member's own text. */
   readonly drafts: Readonly<Partial<Record<NormId, string>>>;
-  /** Counts up when a text came from elsewhere than the editor's keys. */
-  readonly revision: number;
   readonly checked: { readonly of: OwnNorm; readonly check: NormCheck } | null;
   readonly timed: { readonly of: OwnNorm; readonly timing: OwnTiming } | null;
   /** null until somebody chose: then the shape of the run. */
@@ -33,7 +31,6 @@ export const NO_OWN: OwnState = {
   isOpen: false,
   norm: FIRST_NORM,
   drafts: {},
-  revision: 0,
   checked: null,
   timed: null,
   shape: null,
@@ -56,8 +53,7 @@ export const sameOwn = (a: OwnNorm | null | undefined, b: OwnNorm | null | undef
 /** The text is the member's own, letter by letter. */
 export const isOriginal = ({ norm, source }: OwnNorm): boolean => source === memberSource(norm);
 
-export const openEditor = (store: Experiment, norm: NormId): void =>
-  setOwn(store, { isOpen: true, norm, revision: store.getState().own.revision + 1 });
+export const openEditor = (store: Experiment, norm: NormId): void => setOwn(store, { isOpen: true, norm });
 
 export function typeOwn(store: Experiment, source: string): void {
   const { norm, drafts } = store.getState().own;
@@ -70,9 +66,9 @@ export const leaveOwn = (store: Experiment): void =>
 
 /** The member's own text again, in the editor and in the model. */
 export function resetOwn(store: Experiment): void {
-  const { norm, drafts, revision } = store.getState().own;
+  const { norm, drafts } = store.getState().own;
   const { [norm]: _, ...others } = drafts;
-  setOwn(store, { drafts: others, revision: revision + 1, checked: null, timed: null, problem: null });
+  setOwn(store, { drafts: others, checked: null, timed: null, problem: null });
   if (store.getState().config.own?.norm === norm) leaveOwn(store);
 }
 

@@ -8,6 +8,7 @@ import { PromptBar } from './controls/PromptBar.tsx';
 import { BenchPage } from './bench/BenchPage.tsx';
 import { useDroppedFiles, useExperiment, useIsDark, useWires } from './hooks.ts';
 import { Compare } from './panels/Compare.tsx';
+import { OwnNorm } from './own/OwnNorm.tsx';
 import { OnnxPage } from './onnx/OnnxPage.tsx';
 import { Generated } from './panels/Generated.tsx';
 import { NextTokens } from './panels/NextTokens.tsx';
@@ -47,6 +48,7 @@ export function App() {
             {shows('norms') && <NormBar />}
             <FallbackNotice />
             <ProblemBanner />
+            <OwnNorm />
             <Generated />
             <Compare />
             <TokenStrip />

@@ -22,8 +22,10 @@ export function DriveHistogram({
   readonly isDark: boolean;
 }) {
   const [frame, { width, height }] = useSize<HTMLDivElement>();
-  const { norm, tokens, drive: counts } = report;
+  const { norm, isOwn, tokens, drive: counts } = report;
   const spec = normSpec(norm);
+  // Counted by the drive that ran; the member's own curve and name for it are not a person's.
+  const drive = isOwn ? 'u' : spec.drive;
   const color = normColor(norm, isDark);
   const largest = tokens.driveAbsMax.reduce((most, value) => Math.max(most, value), 0);
   const range = RANGES.find((r) => r >= largest) ?? DRIVE.range;
@@ -33,7 +35,7 @@ export function DriveHistogram({
   const outside = (counts[0] ?? 0) + (counts.at(-1) ?? 0);
   const all = counts.reduce((sum, count) => sum + count, 0);
   const plotWidth = Math.max(0, width - MARGIN.left - MARGIN.right);
-  const { bend } = spec.reference;
+  const bend = isOwn ? undefined : spec.reference.bend;
   const below = bend ? BELOW.height + BELOW.gap : 0;
   const plotHeight = Math.max(0, height - MARGIN.top - MARGIN.bottom - below);
   const x = scaleLinear([-range, range], [0, plotWidth]);
@@ -54,14 +56,16 @@ export function DriveHistogram({
       <p className="shares">
         {shares.map((share, i) => (
           <span key={i}>
-            |{spec.drive}| &gt; {i + 1} <b>{percent(share)}</b>{' '}
-            <small title="The share of a normal distribution of the same mean and σ">
-              normal {percent(expected[i] ?? Number.NaN)}
-            </small>
+            |{drive}| &gt; {i + 1} <b>{percent(share)}</b>{' '}
+            {!isOwn && (
+              <small title="The share of a normal distribution of the same mean and σ">
+                normal {percent(expected[i] ?? Number.NaN)}
+              </small>
+            )}
           </span>
         ))}
         <span className="soft">
-          {bends(norm) ? (
+          {bends(norm) || isOwn ? (
             <>
               mean f′(u) <b>{percent(average(tokens.slope))}</b>
             </>
@@ -77,7 +81,7 @@ export function DriveHistogram({
       </p>
       <div className="histogram" ref={frame}>
         {width > 0 && (
-          <svg width={width} height={height} role="img" aria-label={`Histogram of ${spec.drive}`}>
+          <svg width={width} height={height} role="img" aria-label={`Histogram of ${drive}`}>
             <g transform={`translate(${MARGIN.left},${MARGIN.top})`}>
               {bars.map((count, i) => {
                 const from = -range + i * step;
@@ -111,7 +115,7 @@ export function DriveHistogram({
                 </text>
               ))}
               <text className="axis" x={plotWidth} y={plotHeight - 5} textAnchor="end">
-                {spec.drive}
+                {drive}
               </text>
             </g>
           </svg>

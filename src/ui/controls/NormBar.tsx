@@ -3,6 +3,7 @@ import { firstTwin, trainedNorms } from '../../model/catalog.ts';
 import { SITE_KINDS } from '../../model/plan.ts';
 import { GALLERY_IDS, isNormId, MAIN_NORM_IDS, normSpec } from '../../norm/registry.ts';
 import type { NormId } from '../../norm/registry.ts';
+import { leaveOwn, openEditor, setOwn } from '../../store/own.ts';
 import {
   chooseNorm,
   chooseWeights,
@@ -156,9 +157,43 @@ export function NormBar() {
         </label>
       )}
       <PlanBadge plan={planOf(config, sites ?? [])} />
+      <OwnButtons shown={shown} />
       <AlphaSlider isUsed={hasGain(config, sites ?? [])} />
       <Explanation />
     </div>
+  );
+}
+
+/** The way into the WGSL of the norm, and back out of a text of one's own. */
+function OwnButtons({ shown }: { readonly shown: NormId | null }) {
+  const { store } = useWires();
+  const own = useExperiment((state) => state.config.own);
+  const isOpen = useExperiment((state) => state.own.isOpen);
+  const base = useExperiment((state) => state.config.base);
+  return (
+    <>
+      <button
+        type="button"
+        className="quiet"
+        aria-expanded={isOpen}
+        title="Open the WGSL that computes this norm, change it, and run the model with it"
+        onClick={() =>
+          isOpen ? setOwn(store, { isOpen: false }) : openEditor(store, own?.norm ?? shown ?? base)
+        }
+      >
+        {isOpen ? 'Close WGSL' : 'Edit WGSL'}
+      </button>
+      {own && (
+        <button
+          type="button"
+          className="quiet"
+          title="Run the norm’s own text again. Yours stays in the editor."
+          onClick={() => leaveOwn(store)}
+        >
+          Back to {normSpec(own.norm).label}
+        </button>
+      )}
+    </>
   );
 }
 

@@ -32,7 +32,8 @@ function Values({ run, report, look }: Props & { readonly look: Look }) {
   const isDark = useIsDark();
   const [isSorted, setSorted] = useState(false);
   const { u, C } = look;
-  const { drive } = normSpec(report.norm);
+  const spec = normSpec(report.norm);
+  const drive = report.isOwn ? `${spec.drive} of ${spec.label} itself` : spec.drive;
   const channels = useMemo(() => reaches(u, C, 'channel'), [u, C]);
   const worstTokens = useMemo(() => reaches(u, C, 'token').slice(0, LISTED), [u, C]);
   const order = useMemo(
