@@ -6,7 +6,7 @@ import { bends, normSpec } from '../../norm/registry.ts';
 import { normColor } from '../colors.ts';
 import { number, percent } from '../format.ts';
 import { useSize } from '../hooks.ts';
-import { average, expectedShares } from '../statistics.ts';
+import { average, driveOf, expectedShares } from '../statistics.ts';
 
 const MARGIN = { top: 8, right: 12, bottom: 20, left: 52 } as const;
 const RANGES = [2, 3, 4, 6, DRIVE.range] as const;
@@ -24,8 +24,7 @@ export function DriveHistogram({
   const [frame, { width, height }] = useSize<HTMLDivElement>();
   const { norm, isOwn, tokens, drive: counts } = report;
   const spec = normSpec(norm);
-  // Counted by the drive that ran; the member's own curve and name for it are not a person's.
-  const drive = isOwn ? 'u' : spec.drive;
+  const drive = driveOf(report);
   const color = normColor(norm, isDark);
   const largest = tokens.driveAbsMax.reduce((most, value) => Math.max(most, value), 0);
   const range = RANGES.find((r) => r >= largest) ?? DRIVE.range;
@@ -35,6 +34,7 @@ export function DriveHistogram({
   const outside = (counts[0] ?? 0) + (counts.at(-1) ?? 0);
   const all = counts.reduce((sum, count) => sum + count, 0);
   const plotWidth = Math.max(0, width - MARGIN.left - MARGIN.right);
+  // The member's own curve says nothing of a person's text.
   const bend = isOwn ? undefined : spec.reference.bend;
   const below = bend ? BELOW.height + BELOW.gap : 0;
   const plotHeight = Math.max(0, height - MARGIN.top - MARGIN.bottom - below);

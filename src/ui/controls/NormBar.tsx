@@ -243,7 +243,9 @@ function Explanation() {
   return (
     <p className="idea">
       {shown
-        ? normSpec(shown).idea
+        ? config.own?.norm === shown
+          ? `A text of your own computes this, with the parameters of ${normSpec(shown).label}.`
+          : normSpec(shown).idea
         : 'The sites in scope have different norms; choosing one puts it at all of them.'}
       {config.weights === 'raw' && shown !== config.base && (
         <> Raw swap on the weights of the {normSpec(config.base).label} twin.</>

@@ -37,7 +37,7 @@ export default function Panel() {
     const mounted = mountEditor(frame.current, {
       text: editedNorm(store.getState()).source,
       label: 'WGSL of your own norm',
-      onChange: (text) => typeOwn(store, text),
+      onChange: (typed) => typeOwn(store, typed),
       onRun: () => void session.runOwn(),
     });
     editor.current = mounted;

@@ -7,7 +7,7 @@ import { SiteAlpha } from '../controls/SiteAlpha.tsx';
 import { sitePhrase } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import { useLook, useRun } from '../look.ts';
-import { total } from '../statistics.ts';
+import { driveOf, total } from '../statistics.ts';
 import { AlphaFigure } from './AlphaFigure.tsx';
 import { CurveFigure } from './CurveFigure.tsx';
 import { DepthFigure } from './DepthFigure.tsx';
@@ -34,7 +34,7 @@ export function Saturation() {
         <div className="placeholder">The curve of the norm appears here with the first run.</div>
       </section>
     );
-  const { name, label, drive } = normSpec(report.norm);
+  const { name, label } = normSpec(report.norm);
   const alpha = run.plan.sites[report.site.id]?.alphaScale ?? 1;
   const broken = total(report.tokens.nonfinite);
   return (
@@ -62,7 +62,7 @@ export function Saturation() {
           <div className="bend-head">
             <h2>
               {bends(report.norm) ? 'How far into the bend' : 'How wide the values spread'}{' '}
-              <small>histogram of {report.isOwn ? 'its u' : drive} over all tokens</small>
+              <small>histogram of {driveOf(report)} over all tokens</small>
             </h2>
             <SiteAlpha report={report} />
           </div>

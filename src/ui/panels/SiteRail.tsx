@@ -1,12 +1,12 @@
 import type { CSSProperties } from 'react';
-import { bends, normSpec } from '../../norm/registry.ts';
+import { bends } from '../../norm/registry.ts';
 import { nameIn } from '../../store/own.ts';
 import { setView, shownSite } from '../../store/store.ts';
 import { normColor } from '../colors.ts';
 import { percent, siteName, sitePhrase } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import { useRun } from '../look.ts';
-import { average, total } from '../statistics.ts';
+import { average, driveOf, total } from '../statistics.ts';
 
 /** One box a norm site, filled by the share of values that are saturated; the last layer on top. */
 export function SiteRail() {
@@ -16,7 +16,7 @@ export function SiteRail() {
   const locked = useExperiment((state) => state.view.site);
   const isDark = useIsDark();
   const sites = run?.sites.toReversed() ?? [];
-  const drives = new Set(sites.map(({ norm }) => normSpec(norm).drive));
+  const drives = new Set(sites.map(driveOf));
   return (
     <nav className="rail" aria-label="Depth">
       <h2>
