@@ -41,6 +41,7 @@ export default function Panel() {
       onRun: () => void session.runOwn(),
     });
     editor.current = mounted;
+    frame.current.scrollIntoView({ block: 'nearest' });
     return () => mounted.destroy();
   }, [store, session]);
   useEffect(() => {

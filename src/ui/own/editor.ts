@@ -158,7 +158,12 @@ export function mountEditor(
         StreamLanguage.define(wgsl),
         syntaxHighlighting(COLOURS),
         LOOK,
-        EditorView.contentAttributes.of({ 'aria-label': label, spellcheck: 'false' }),
+        EditorView.contentAttributes.of({
+          'aria-label': label,
+          'aria-description': 'Tab indents; Escape, then Tab, leaves',
+          spellcheck: 'false',
+          tabindex: '0',
+        }),
         keymap.of([
           {
             key: 'Mod-Enter',

@@ -117,7 +117,14 @@ export function LiveFormula({
       )}
       <span className="wgsl">
         <Menu label="The WGSL of this norm" sign="WGSL" title="The code that computes it on the GPU">
-          <button type="button" className="small" onClick={() => openEditor(store, report.norm)}>
+          <button
+            type="button"
+            className="small"
+            onClick={({ currentTarget }) => {
+              currentTarget.closest('details')?.removeAttribute('open');
+              openEditor(store, report.norm);
+            }}
+          >
             Edit it: your own {spec.label}
           </button>
           <pre>{report.isOwn ? text : memberSource(report.norm)}</pre>
