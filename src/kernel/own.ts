@@ -95,7 +95,7 @@ export function trialKernel({ norm, source }: OwnNorm, C: number): PlannedKernel
 /** What is said of the loop with this number, from 1. */
 export function endlessLoop({ norm, source }: OwnNorm, loop: number): Complaint {
   const { at = 0, word = '' } = loopsOf(source)[loop - 1] ?? {};
-  const message = `this ${word} loop, or one around it, took over ${MOST_STEPS.toLocaleString('en')} steps for one value: it does not end`;
+  const message = `this ${word === 'loop' ? word : `${word} loop`}, or one around it, took over ${MOST_STEPS.toLocaleString('en')} steps for one value: it does not end`;
   return complaintAt({ norm, source }, at, word.length, message);
 }
 

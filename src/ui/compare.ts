@@ -17,7 +17,7 @@ export function runName({ plan }: Run): string {
   const from = normSpec(splitWeightsId(plan.weights).norm).label;
   return [
     source === 'twin' ? names : `${from} → ${names}`,
-    source === 'twin' ? 'native' : source === 'raw' ? 'raw swap' : source,
+    source === 'twin' ? (plan.own ? '' : 'native') : source === 'raw' ? 'raw swap' : source,
     alpha === 1 ? '' : alphaWords(alpha),
   ]
     .filter(Boolean)

@@ -15,7 +15,7 @@ const WORDS: Record<ParamSource, { readonly text: string; readonly about: string
 };
 
 /** Where a norm's parameters come from. */
-export function Badge({ source }: { readonly source: ParamSource }) {
+function Badge({ source }: { readonly source: ParamSource }) {
   const { text, about } = WORDS[source];
   return (
     <span className={`badge ${source}`} title={about}>
@@ -25,11 +25,27 @@ export function Badge({ source }: { readonly source: ParamSource }) {
 }
 
 /** Whose text computed a member. */
-export function OwnBadge({ own }: { readonly own: Pick<OwnNorm, 'norm'> }) {
+function OwnBadge({ own }: { readonly own: Pick<OwnNorm, 'norm'> }) {
   return (
     <span className="badge own-text" title="WGSL of your own computes it. It stays in this tab.">
       {ownName(own)}
     </span>
+  );
+}
+
+/** Where parameters come from, and whose text reads them: no weights were trained with a person's own. */
+export function SourceBadges({
+  source,
+  own,
+}: {
+  readonly source: ParamSource;
+  readonly own: Pick<OwnNorm, 'norm'> | undefined;
+}) {
+  return (
+    <>
+      {(!own || source !== 'twin') && <Badge source={source} />}
+      {own && <OwnBadge own={own} />}
+    </>
   );
 }
 
@@ -38,8 +54,7 @@ export function PlanBadge({ plan }: { readonly plan: Plan }) {
   const alpha = planAlpha(plan);
   return (
     <>
-      <Badge source={planSource(plan)} />
-      {plan.own && <OwnBadge own={plan.own} />}
+      <SourceBadges source={planSource(plan)} own={plan.own} />
       {alpha === null ? (
         <Tag about="Sites have their α multiplied by different numbers.">α by site</Tag>
       ) : (

@@ -69,7 +69,7 @@ function Complaints({
   return (
     <div role="status">
       <p>
-        <i className="light red" aria-hidden /> Does not compile; what ran before still runs.
+        <i className="light red" aria-hidden /> It does not run; what ran before still does.
       </p>
       <ul className="own-complaints">
         {complaints.map((one) => (
@@ -114,11 +114,11 @@ function ParityTable({
               : `Differs from ${label} on ${others.length} of ${rows.length} inputs`}
         {others.length === 0 ? ', and within tolerance of float64.' : '.'}
       </p>
+      <p className="soft">
+        Against {label} in float64, over {PARITY_SHAPES.map(({ T, C }) => `[${T}, ${C}]`).join(' ')}
+      </p>
       <div className="table-scroll">
-        <table className="own-parity">
-          <caption>
-            Against {label} in float64, over {PARITY_SHAPES.map(({ T, C }) => `[${T}, ${C}]`).join(' ')}
-          </caption>
+        <table className="own-parity" aria-label={`Compared with ${label} in float64`}>
           <thead>
             <tr>
               <th scope="col">input</th>

@@ -2,7 +2,7 @@ import { bends, normSpec } from '../../norm/registry.ts';
 import { FIGURES, setMicroscope } from '../../store/microscope.ts';
 import type { Figure } from '../../store/microscope.ts';
 import { DriveHistogram } from '../charts/DriveHistogram.tsx';
-import { Badge, OwnBadge, Tag } from '../controls/Badge.tsx';
+import { SourceBadges, Tag } from '../controls/Badge.tsx';
 import { SiteAlpha } from '../controls/SiteAlpha.tsx';
 import { sitePhrase } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
@@ -43,8 +43,7 @@ export function Saturation() {
         <h2>
           {report.isOwn ? `Your own ${label}` : name} at work <small>{sitePhrase(report.site)}</small>
         </h2>
-        <Badge source={report.source} />
-        {report.isOwn && <OwnBadge own={report} />}
+        <SourceBadges source={report.source} own={report.isOwn ? report : undefined} />
         {alpha !== 1 && <Tag about="This site’s own α is multiplied by this.">α × {alpha.toFixed(2)}</Tag>}
         {report.isMeasured && <span className="badge">statistics of this prompt</span>}
         <FigureTabs />
