@@ -95,7 +95,7 @@ const LOOK = EditorView.theme({
   },
   '.cm-diagnostic-error': { borderLeftColor: 'var(--broken)' },
   '.cm-lintRange-error': {
-    backgroundImage: 'none',
+    background: 'transparent',
     textDecoration: 'underline wavy var(--broken) 1.5px',
     textUnderlineOffset: '3px',
   },
