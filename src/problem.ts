@@ -10,6 +10,7 @@ export const PROBLEM_CODES = [
   'device-lost',
   'out-of-memory',
   'shader',
+  'own-norm',
   'gpu',
   'network',
   'cross-origin',

@@ -42,7 +42,7 @@ export function readPlan(file: string): PlanInFile {
   }
   if (schema !== RUN_SCHEMA)
     throw wrong(file, `its schema is "${schema}" and "${RUN_SCHEMA}" is needed`, HINT);
-  const { model, sites } = as(RunReceipt).configuration;
+  const { model, sites, own } = as(RunReceipt).configuration;
   const fitted = Object.keys(sites).filter((id) => sites[id]?.source === 'fitted');
   if (fitted.length) {
     const names = fitted.join(', ');
@@ -56,7 +56,7 @@ export function readPlan(file: string): PlanInFile {
     id,
     { norm, source, alphaScale },
   ]);
-  const plan = { weights: model.weights, sites: Object.fromEntries(bare) } as Plan; // its norms are checked
+  const plan = { weights: model.weights, sites: Object.fromEntries(bare), ...(own ? { own } : {}) } as Plan; // its norms are checked
   return { file, plan, sha256: model.sha256 };
 }
 

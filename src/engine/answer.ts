@@ -4,7 +4,7 @@ import { measuredParams } from '../kernel/probe-reference.ts';
 import type { SiteStats } from '../kernel/probe.ts';
 import type { PatchShape } from '../kernel/embed.ts';
 import { tokenTables } from '../model/matrices.ts';
-import { resolveTheta, thetaScalars } from '../model/plan.ts';
+import { isOwn, resolveTheta, thetaScalars } from '../model/plan.ts';
 import type { Plan, Site, Theta } from '../model/plan.ts';
 import { lossPerToken, topTokens } from '../model/sample.ts';
 import type { Sampling } from '../model/sample.ts';
@@ -148,7 +148,9 @@ export function inspection(
   } = checkpoint.model;
   const theta = thetaOf(checkpoint, plan, site);
   const { eps = norm.eps } = theta;
-  return { site, norm: theta.norm, C, eps, x: x.slice(), y: y.slice(), params: siteParams(theta, C, x) };
+  const params = siteParams(theta, C, x);
+  const own = isOwn(plan, theta.norm);
+  return { site, norm: theta.norm, isOwn: own, C, eps, x: x.slice(), y: y.slice(), params };
 }
 
 /** Statistics of a site with what ran there. */
@@ -156,7 +158,8 @@ export function reportSite(stats: SiteStats, site: Site, checkpoint: Checkpoint,
   const theta = thetaOf(checkpoint, plan, site.id);
   const source = plan.sites[site.id]?.source ?? 'raw';
   const scalars = thetaScalars(theta, checkpoint.model.dims.C);
-  return { ...stats, site, norm: theta.norm, source, scalars, isMeasured: theta.isMeasured };
+  const { norm, isMeasured } = theta;
+  return { ...stats, site, norm, isOwn: isOwn(plan, norm), source, scalars, isMeasured };
 }
 
 /** A cache can be used: tokens see no later ones, and no site takes statistics over all. */

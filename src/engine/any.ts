@@ -83,6 +83,8 @@ export class AnyEngine implements Engine {
   runOnnx: Engine['runOnnx'] = async (...args) => (await this.#files()).runOnnx(...args);
   exportOnnxFile: Engine['exportOnnxFile'] = async (...args) => (await this.#files()).exportOnnxFile(...args);
   fit: Engine['fit'] = async (...args) => (await this.#engine()).fit(...args);
+  checkNorm: Engine['checkNorm'] = async (...args) => (await this.#engine()).checkNorm(...args);
+  timeNorm: Engine['timeNorm'] = async (...args) => (await this.#engine()).timeNorm(...args);
   lost: Engine['lost'] = async () => (await this.#engine()).lost();
   loseDevice: Engine['loseDevice'] = async () => (await this.#engine()).loseDevice();
   dispose: Engine['dispose'] = async () => (await this.#engine()).dispose();

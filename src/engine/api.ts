@@ -1,5 +1,6 @@
 // The one interface every engine has, wherever it lives. It speaks numbers and typed arrays, never buffers.
-import type { BenchReport, BenchSpec } from '../bench/spec.ts';
+import type { OwnTiming, Parity } from '../bench/own.ts';
+import type { BenchReport, BenchSpec, Shape } from '../bench/spec.ts';
 import type { BenchOptions } from '../bench/suite.ts';
 import type { Summary } from '../bench/summary.ts';
 import type { Timings, TimingSpec } from '../bench/timings.ts';
@@ -10,7 +11,9 @@ import type { ConvertedFile } from '../fit/convert.ts';
 import type { FitOptions, FitReport, FitSpec } from '../fit/spec.ts';
 import type { Token } from '../format/tokenizer.ts';
 import type { AdapterDescription, MemoryUse } from '../gpu/device.ts';
+import type { Complaint } from '../kernel/compile.ts';
 import type { PatchShape } from '../kernel/embed.ts';
+import type { OwnNorm } from '../kernel/own.ts';
 import type { SiteStats } from '../kernel/probe.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import type { GpuEstimate } from '../model/hf.ts';
@@ -106,6 +109,8 @@ export type RunInput = {
 export type SiteReport = SiteStats & {
   readonly site: Site;
   readonly norm: NormId;
+  /** A person's own text computed it. */
+  readonly isOwn: boolean;
   readonly source: ParamSource;
   /** α, s or b as they ran. */
   readonly scalars: Readonly<Record<string, number>>;
@@ -199,6 +204,8 @@ export type Comparison = {
 export type Inspection = {
   readonly site: string;
   readonly norm: NormId;
+  /** A person's own text computed y. */
+  readonly isOwn: boolean;
   readonly C: number;
   readonly eps: number;
   /** [T, C] before the norm. */
@@ -222,7 +229,16 @@ export type LensLayer = {
   readonly answerRank: number;
 };
 
+/** What the compiler and float64 say of a person's own text of a member. */
+export type NormCheck = {
+  /** Of every kernel that the run needs; empty where all of them compile. */
+  readonly complaints: readonly Complaint[];
+  /** null where the text does not compile. */
+  readonly parity: Parity | null;
+};
+
 type Abortable = { readonly signal?: AbortSignal };
+type OwnOptions = Abortable & { onProgress?: (stage: string, done: number, of: number) => void };
 
 /** What runs our models. */
 export interface ForwardEngine {
@@ -295,6 +311,10 @@ export interface ForwardEngine {
    * fitted, and does not reject.
    */
   fit(spec: FitSpec, options?: FitOptions): Promise<FitReport>;
+  /** Compiles the plan's kernels with the text that stands in for a member, and compares it with that member. */
+  checkNorm(plan: Plan, own: OwnNorm, options?: OwnOptions): Promise<NormCheck>;
+  /** Times a person's text of a member beside the member's own, by turns. */
+  timeNorm(own: OwnNorm, shape: Shape, options?: OwnOptions): Promise<OwnTiming>;
   /** Resolves with the reason when the device of now is lost. */
   lost(): Promise<ProblemData>;
   /** Loses the device on purpose, so that recovery can be seen. */

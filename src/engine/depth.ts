@@ -3,7 +3,7 @@ import { toFloat32 } from '../format/safetensors.ts';
 import type { Tensor } from '../format/safetensors.ts';
 import type { TextCodec } from '../format/tokenizer.ts';
 import { splitWeightsId } from '../model/catalog.ts';
-import { thetaAtPosition } from '../model/plan.ts';
+import { isOwn, thetaAtPosition } from '../model/plan.ts';
 import type { Plan } from '../model/plan.ts';
 import { topTokens } from '../model/sample.ts';
 import { sitesOf } from '../model/model.ts';
@@ -29,7 +29,8 @@ async function headOf({ file, streamed }: Checkpoint): Promise<Tensor | null> {
 
 /**
  * Logit lens of one token, site by site; nostalgebraist 2020. `inputs`: [T, C] of each site. Computed where the
- * weights are kept, on the processor: V · C products a site. Empty where the model has no final norm or no `head`.
+ * weights are kept, on the processor: V · C products a site. Empty where the model has no final norm or no `head`, or
+ * where a person's own text is that norm, which the processor cannot run.
  */
 export function logitLens(
   checkpoint: Checkpoint,
@@ -49,6 +50,7 @@ export function logitLens(
   if (!last || !headTensor || !end) return [];
   const head = toFloat32(headTensor);
   const theta = thetaAtPosition(thetaOf(checkpoint, plan, last.id), position);
+  if (isOwn(plan, theta.norm)) return [];
   const { eps = norm.eps } = theta;
   const logitsAt = (x: Float32Array): Float32Array => {
     // All tokens go through the norm: some take their statistics over them.

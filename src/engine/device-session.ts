@@ -17,6 +17,8 @@ export class Session implements Disposable {
   readonly #spaces = new Map<string, Workspace>();
   readonly passClock: GpuClock | null;
   readonly opClock: GpuClock | null;
+  /** Texts of people that were looked at before they run. */
+  readonly tried = new Map<string, Promise<void>>();
   isLost = false;
 
   constructor(gpu: Gpu) {

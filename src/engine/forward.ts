@@ -1,9 +1,13 @@
-// Our forward as a contender beside onnxruntime's.
+// Our forward on a device: asked for its answer, or as a contender beside onnxruntime's.
 import type { Checkpoint } from '../model/model.ts';
 import type { Mode, Program } from '../model/program.ts';
+import type { Plan } from '../model/plan.ts';
 import type { Baseline } from '../onnx/baseline.ts';
 import { logitRows } from './answer.ts';
+import type { RunInput } from './api.ts';
 import type { Session } from './device-session.ts';
+import { NOT_PROBED, probedIn } from './probed.ts';
+import type { Probed } from './probed.ts';
 
 /** The forward of the tokens after the first `past` ones, which it computes and caches first. */
 export async function forwardOn(
@@ -35,5 +39,37 @@ export async function forwardOn(
       return new Float32Array(await gpu.read([{ buffer: logits, sizeBytes }]));
     },
     [Symbol.dispose]: () => program[Symbol.dispose](),
+  };
+}
+
+/** One forward and all that it says: logits [T, V], and what probes found where the program has them. */
+export async function answerOn(
+  session: Session,
+  checkpoint: Checkpoint,
+  program: Program,
+  plan: Plan,
+  tokens: readonly number[],
+  input: RunInput,
+): Promise<{
+  readonly logits: Float32Array;
+  readonly probed: Probed;
+  /** Logits apart. */
+  readonly readbackBytes: number;
+}> {
+  const space = session.space(checkpoint);
+  const T = tokens.length;
+  const { V } = checkpoint.model.dims;
+  program.give(input, T);
+  program.submit(tokens, 0);
+  const probed = program.mode.hasProbes ? probedIn(space, checkpoint, plan, T) : null;
+  const logitsBytes = logitRows(checkpoint, T) * V * 4;
+  const bytes = await session.gpu.read([
+    { buffer: space.activation('logits', V), sizeBytes: logitsBytes },
+    ...(probed?.parts ?? []),
+  ]);
+  return {
+    logits: new Float32Array(bytes.slice(0, logitsBytes)),
+    probed: probed?.report(bytes, logitsBytes) ?? NOT_PROBED,
+    readbackBytes: bytes.byteLength - logitsBytes,
   };
 }

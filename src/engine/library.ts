@@ -16,6 +16,7 @@ import type { Checkpoint } from '../model/model.ts';
 import type { OnnxFile, OnnxOptions } from '../onnx/write.ts';
 import { Problem } from '../problem.ts';
 import type { Loaded, LoadProgress } from './api.ts';
+import { needsWebGpu } from './patience.ts';
 
 type LoadedModel = { readonly info: ModelInfo; readonly tokenizer: TextCodec };
 
@@ -164,6 +165,7 @@ export class Library {
 
   /** The plan's model as an ONNX file; the writer comes when it is first needed. */
   async onnx(plan: Plan, options: OnnxOptions): Promise<OnnxFile> {
+    if (plan.own) throw needsWebGpu(plan.own);
     const checkpoint = await onCpu(await this.checkpoint(plan.weights));
     const { info } = await this.model(splitWeightsId(plan.weights).model);
     const { writeOnnx } = await import('../onnx/write.ts');

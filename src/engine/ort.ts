@@ -31,6 +31,7 @@ import {
 import type { Engine, Environment, ForwardEngine, Generation, Inspection, Run, SiteReport } from './api.ts';
 import { lensOf } from './depth.ts';
 import type { Library } from './library.ts';
+import { needsWebGpu } from './patience.ts';
 import { partingOf } from './parting.ts';
 import type { Parting, StreamOf } from './parting.ts';
 import { NOT_PROBED } from './probed.ts';
@@ -292,6 +293,8 @@ export class OrtEngine implements ForwardEngine {
     return new Promise(() => undefined);
   }
   async loseDevice(): Promise<void> {}
+  checkNorm: Engine['checkNorm'] = (_plan, own) => Promise.reject(needsWebGpu(own));
+  timeNorm: Engine['timeNorm'] = (own) => Promise.reject(needsWebGpu(own));
 
   async dispose(): Promise<void> {
     const all = [...this.#sessions.values()];

@@ -8,7 +8,8 @@ import type { Workspace } from '../model/workspace.ts';
 import { reportSite } from './answer.ts';
 import type { Run } from './api.ts';
 
-type Probed = Pick<Run, 'sites' | 'attention'>;
+/** What probes found. */
+export type Probed = Pick<Run, 'sites' | 'attention'>;
 
 /** What a run without probes says of its sites. */
 export const NOT_PROBED: Probed = { sites: [], attention: null };

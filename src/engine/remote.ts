@@ -63,6 +63,8 @@ export class RemoteEngine implements Engine {
   exportOnnxFile: Engine['exportOnnxFile'] = (id, swaps) => this.#call('exportOnnxFile', [id, swaps]);
   convert: Engine['convert'] = (plan, heldOutLoss) => this.#call('convert', [plan, heldOutLoss]);
   fit: Engine['fit'] = (spec, options) => this.#call('fit', [spec], options);
+  checkNorm: Engine['checkNorm'] = (plan, own, options) => this.#call('checkNorm', [plan, own], options);
+  timeNorm: Engine['timeNorm'] = (own, shape, options) => this.#call('timeNorm', [own, shape], options);
   lost: Engine['lost'] = () => this.#call('lost', []);
   loseDevice: Engine['loseDevice'] = () => this.#call('loseDevice', []);
   dispose: Engine['dispose'] = () => this.#call('dispose', []);

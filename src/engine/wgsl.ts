@@ -27,17 +27,16 @@ import {
   feedsOf,
   inspection,
   isCausal,
-  logitRows,
   readLogits,
   rowsOf,
 } from './answer.ts';
 import type { OurLogits } from './bench-baselines.ts';
 import { Session } from './device-session.ts';
 import { lensOf } from './depth.ts';
-import { forwardOn } from './forward.ts';
+import { answerOn, forwardOn } from './forward.ts';
 import { generateOn } from './generate.ts';
 import { partOn } from './parting.ts';
-import { NOT_PROBED, probedIn } from './probed.ts';
+import { patiently } from './patience.ts';
 import { tune } from './tuning.ts';
 import type { Library } from './library.ts';
 import { CONTEST_PHASES } from './api.ts';
@@ -132,29 +131,19 @@ export class WgslEngine implements ForwardEngine {
       using program = await this.#program(session, plan, checkpoint, { kind: 'prefill', hasProbes: probes });
       const builtMs = performance.now();
       signal?.throwIfAborted();
-      const space = session.space(checkpoint);
-      const T = tokens.length;
-      const { V } = checkpoint.model.dims;
-      program.give(input, T);
-      program.submit(tokens, 0);
-      const probed = probes ? probedIn(space, checkpoint, plan, T) : null;
-      const logitsBytes = logitRows(checkpoint, T) * V * 4;
-      const bytes = await gpu.read([
-        { buffer: space.activation('logits', V), sizeBytes: logitsBytes },
-        ...(probed?.parts ?? []),
-      ]);
+      const work = answerOn(session, checkpoint, program, plan, tokens, input);
+      const { logits, probed, readbackBytes } = await patiently(gpu, plan.own, work);
       const doneMs = performance.now();
-      const logits = new Float32Array(bytes.slice(0, logitsBytes));
       return {
         plan,
         sha256: info.twins[checkpoint.norm]?.weights.sha256 ?? '',
         ...readLogits(logits, tokens, checkpoint, tokenizer),
         isCausal: program.isCausal,
-        ...(probed?.report(bytes, logitsBytes) ?? NOT_PROBED),
+        ...probed,
         timing: { tier: probes ? 'instrumented' : 'representative', wallMs: doneMs - builtMs },
         cold: { buildMs: builtMs - startMs, compiledPipelines: compiler.compiled - compiledBefore },
         dispatches: program.ops.length,
-        readbackBytes: bytes.byteLength - logitsBytes,
+        readbackBytes,
         memory: gpu.memory(),
       };
     });
@@ -326,6 +315,21 @@ export class WgslEngine implements ForwardEngine {
     });
   };
 
+  checkNorm: Engine['checkNorm'] = async (plan, own, options = {}) => {
+    const checkpoint = await this.#library.checkpoint(plan.weights);
+    const [environment, { checkOn }] = await Promise.all([this.environment(), import('./own.ts')]);
+    return this.#exclusive(async () => {
+      const session = await this.#open();
+      const programOf = (mode: Mode): Promise<Program> => this.#program(session, plan, checkpoint, mode);
+      return checkOn(session, environment, own, programOf, options);
+    });
+  };
+
+  timeNorm: Engine['timeNorm'] = async (own, shape, options = {}) => {
+    const [environment, { timeOn }] = await Promise.all([this.environment(), import('./own.ts')]);
+    return this.#exclusive(async () => timeOn(await this.#open(), environment, own, shape, options));
+  };
+
   lost = async (): Promise<ProblemData> => problemData(await (await this.#open()).gpu.lost);
   loseDevice = async (): Promise<void> => (await this.#session)?.gpu.device.destroy();
 
@@ -401,7 +405,17 @@ export class WgslEngine implements ForwardEngine {
 
   async #program(session: Session, plan: Plan, checkpoint: Checkpoint, mode: Mode): Promise<Program> {
     const weights = await this.#onDevice(session, plan.weights, checkpoint);
+    if (plan.own) await (await import('./own.ts')).tryOut(session, plan.own);
     const { gpu, compiler } = session;
-    return Program.build(gpu, compiler, weights, session.space(checkpoint), plan, mode, this.#tuning);
+    const building = Program.build(
+      gpu,
+      compiler,
+      weights,
+      session.space(checkpoint),
+      plan,
+      mode,
+      this.#tuning,
+    );
+    return patiently(gpu, plan.own, building);
   }
 }

@@ -42,7 +42,38 @@ export type KernelSpec = {
   readonly files: readonly string[];
   readonly entry: string;
   readonly constants: Constants;
+  /** By file: a person's own text that stands in for it. */
+  readonly texts?: Readonly<Record<string, string>>;
 };
+
+/** What is wrong in a file, where a person sees it: lines and columns count from 1. */
+export type Complaint = {
+  /** Under shaders/, or `constants` for what the host wrote. */
+  readonly file: string;
+  /** In a person's own text. */
+  readonly isOwn: boolean;
+  readonly line: number;
+  readonly column: number;
+  /** Characters it is about; 0 where nobody knows. */
+  readonly length: number;
+  readonly message: string;
+};
+
+/** A kernel that did not compile, with all that the compiler said of it. */
+export class ShaderProblem extends Problem {
+  readonly complaints: readonly Complaint[];
+  constructor(where: string, why: string, complaints: readonly Complaint[] = []) {
+    const isOwn = complaints.some((complaint) => complaint.isOwn);
+    super(
+      'shader',
+      `Cannot compile ${where}: ${why}`,
+      isOwn
+        ? 'Open its WGSL in the editor, where the line is marked, or reset it.'
+        : 'Report this line together with your GPU and browser.',
+    );
+    this.complaints = complaints;
+  }
+}
 
 /** A kernel with the grid it wants for T rows. */
 export type PlannedKernel = {
@@ -69,27 +100,57 @@ function constantLine(name: string, value: Constants[string]): string {
   return `const ${name} = f32(${value.f32});`;
 }
 
-type Joined = { code: string; segments: readonly { file: string; start: number }[] };
+type Segment = { readonly file: string; readonly start: number; readonly isOwn: boolean };
+type Joined = { readonly code: string; readonly segments: readonly Segment[] };
+
+/**
+ * A person's text with the line ends of ours: one to each of theirs, so that lines stay what their editor says. Rarer
+ * characters that end a line in WGSL and not in an editor become spaces.
+ */
+const ownLines = (text: string): string =>
+  text.replace(/\r\n?/g, '\n').replace(/[\v\f\u0085\u2028\u2029]/g, ' ');
 
 /** The module text and where in it each file starts (0-based line). */
-export function joinSources({ files, constants }: Pick<KernelSpec, 'files' | 'constants'>): Joined {
+export function joinSources({
+  files,
+  constants,
+  texts = {},
+}: Pick<KernelSpec, 'files' | 'constants' | 'texts'>): Joined {
+  const textOf = (file: string): string => {
+    const own = texts[file];
+    return own === undefined ? shaderSource(file) : ownLines(own);
+  };
   const libraries = [
-    ...new Set(files.flatMap((file) => usedLibraries(shaderSource(file)).map((lib) => `lib/${lib}`))),
+    ...new Set(files.flatMap((file) => usedLibraries(textOf(file)).map((lib) => `lib/${lib}`))),
   ];
-  const extensions = new Set(
-    [...libraries, ...files].flatMap((file) => neededExtensions(shaderSource(file))),
-  );
+  const extensions = new Set([...libraries, ...files].flatMap((file) => neededExtensions(textOf(file))));
   const lines = [
     ...[...extensions].map((name) => `enable ${name};`),
     '// constants of the host',
     ...Object.entries(constants).map(([name, value]) => constantLine(name, value)),
   ];
-  const segments = [{ file: 'constants', start: 0 }];
+  const segments: Segment[] = [HOST];
   for (const file of [...libraries, ...files]) {
-    segments.push({ file: `${file}.wgsl`, start: lines.length });
-    lines.push(...shaderSource(file).trimEnd().split('\n'));
+    segments.push({ file: `${file}.wgsl`, start: lines.length, isOwn: texts[file] !== undefined });
+    lines.push(...textOf(file).trimEnd().split('\n'));
   }
   return { code: `${lines.join('\n')}\n`, segments };
+}
+
+const HOST: Segment = { file: 'constants', start: 0, isOwn: false };
+
+/** A message about the joined module as one about the file that a person wrote. */
+export function complaintOf(
+  {
+    lineNum,
+    linePos,
+    length,
+    message,
+  }: Pick<GPUCompilationMessage, 'lineNum' | 'linePos' | 'length' | 'message'>,
+  segments: readonly Segment[],
+): Complaint {
+  const { file, start, isOwn } = segments.findLast((segment) => segment.start < lineNum) ?? HOST;
+  return { file, isOwn, line: lineNum - start, column: linePos, length, message };
 }
 
 const BINDING =
@@ -151,17 +212,14 @@ export class Compiler {
     pipeline.catch(() => undefined); // told below; it may be refused before anybody listens
     const scope = device.popErrorScope();
     const info = await module.getCompilationInfo();
-    const complaint = info.messages.find((m) => m.type === 'error');
-    if (complaint) {
+    const complaints = info.messages
+      .filter(({ type }) => type === 'error')
+      .map((message) => complaintOf(message, segments));
+    const [first] = complaints;
+    if (first) {
       await scope;
-      const segment = segments.findLast(({ start }) => start < complaint.lineNum) ?? {
-        file: 'constants',
-        start: 0,
-      };
-      throw shaderProblem(
-        `${segment.file}:${complaint.lineNum - segment.start}:${complaint.linePos}`,
-        complaint.message,
-      );
+      const { file, isOwn, line, column, message } = first;
+      throw new ShaderProblem(`${isOwn ? 'your own ' : ''}${file}:${line}:${column}`, message, complaints);
     }
     try {
       const made = await this.#gpu.settle(pipeline);
@@ -171,7 +229,7 @@ export class Compiler {
       return { label, code, pipeline: made, bindings };
     } catch (cause) {
       if (cause instanceof Problem) throw cause;
-      throw shaderProblem(label, cause instanceof Error ? cause.message : String(cause));
+      throw new ShaderProblem(label, cause instanceof Error ? cause.message : String(cause));
     }
   }
 
@@ -196,12 +254,4 @@ export class Compiler {
     }
     return groups;
   }
-}
-
-function shaderProblem(where: string, why: string): Problem {
-  return new Problem(
-    'shader',
-    `Cannot compile ${where}: ${why}`,
-    'Report this line together with your GPU and browser.',
-  );
 }

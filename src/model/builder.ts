@@ -16,6 +16,7 @@ import type { MatmulShape, Prologue } from '../kernel/matmul.ts';
 import { drawKernels, finalistsBytes } from '../kernel/sample.ts';
 import type { DrawForm } from '../kernel/sample.ts';
 import { columnBytes, columnStatistics, normBytes, normKernel } from '../kernel/norm.ts';
+import { withOwn } from '../kernel/own.ts';
 import { chooseMatmul } from '../kernel/tune.ts';
 import type { Product, Tuning } from '../kernel/tune.ts';
 import { drawTableBytes } from './sample.ts';
@@ -383,7 +384,7 @@ export class Builder implements Composer {
       site,
       block,
       tap,
-      spec,
+      spec: withOwn(spec, this.#plan.own),
       buffers: { run: this.#space.run, ...buffers },
       ...counts,
     });

@@ -1,4 +1,5 @@
 // What runs: for every norm site a member, where its parameters come from and what they are. Plain JSON.
+import type { OwnNorm } from '../kernel/own.ts';
 import { normSpec, thetaLayout } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 
@@ -42,6 +43,8 @@ export type Plan = {
   /** Weights id: `<model>/<twin>`. */
   readonly weights: string;
   readonly sites: Readonly<Record<string, SitePlan>>;
+  /** A person's own text of a member, at every site that has it. */
+  readonly own?: OwnNorm;
 };
 
 /** What a plan is as a whole: native only if every site is. */
@@ -58,6 +61,9 @@ export function planAlpha({ sites }: Plan): number | null {
   const [scale = 1, ...others] = new Set(acting.map(({ alphaScale }) => alphaScale));
   return others.length === 0 ? scale : null;
 }
+
+/** Whether a person's own text stands in for this member. */
+export const isOwn = ({ own }: Plan, norm: NormId): boolean => own?.norm === norm;
 
 export type Theta = {
   readonly norm: NormId;

@@ -13,7 +13,8 @@ export const recordingName = (norm: NormId): string => `${norm}.json.gz`;
 const number = (value: number | null): number => value ?? Number.NaN;
 
 /** The plan that a file says it ran; fitted values are not in it. */
-export const recordedPlan = ({ configuration: { model, sites } }: RunReceipt): Plan => ({
+export const recordedPlan = ({ configuration: { model, sites, own } }: RunReceipt): Plan => ({
+  ...(own ? { own } : {}),
   weights: model.weights,
   sites: Object.fromEntries(
     Object.entries(sites).map(([id, { norm, source, alphaScale }]) => [id, { norm, source, alphaScale }]),
@@ -30,6 +31,7 @@ function siteOf(id: string, { configuration, result }: RunReceipt): SiteReport[]
     {
       site: { id, kind: about.kind, layer: about.layer },
       norm: about.norm,
+      isOwn: configuration.own?.norm === about.norm,
       source: about.source,
       scalars: Object.fromEntries(
         Object.entries(about.scalars).map(([name, value]) => [name, number(value)]),

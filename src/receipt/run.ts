@@ -45,6 +45,7 @@ function statisticsFrom({
 
 function siteResult({
   norm,
+  isOwn,
   tokens,
   drive,
   curve,
@@ -52,7 +53,7 @@ function siteResult({
 }: SiteReport): RunReceipt['result']['sites'][string] {
   return {
     drive: {
-      meaning: normSpec(norm).drive,
+      meaning: isOwn ? 'u of a text of its own' : normSpec(norm).drive,
       isOwnFunction: bends(norm),
       range: DRIVE.range,
       counts: Array.from(drive),
@@ -201,6 +202,7 @@ export function runReceipt(record: RunRecord): RunReceipt {
         ]),
       ),
       alphaScale: planAlpha(plan),
+      ...(plan.own ? { own: plan.own } : {}),
       prompt,
       tokens: [...run.tokens],
       sampling,
@@ -275,6 +277,9 @@ export function runCsv(receipt: RunReceipt): string {
     about('weightsSha256', configuration.model.sha256),
     about('source', configuration.source),
     about('alphaScale', configuration.alphaScale),
+    ...(configuration.own
+      ? [about('own norm', configuration.own.norm), about('own WGSL', configuration.own.source)]
+      : []),
     about('prompt', configuration.prompt),
     about('peakMemory', memory.peakBytes, 'bytes'),
   ];

@@ -113,6 +113,9 @@ const Contender = v.variant('isFailed', [
   v.strictObject({ isFailed: v.literal(true), name: text, reason: text }),
 ]);
 
+/** Characters of a person's own WGSL. */
+const MOST_SOURCE = 100_000;
+
 export const RUN_SCHEMA = 'normscope/run/1';
 
 export const RunReceipt = v.strictObject({
@@ -126,6 +129,8 @@ export const RunReceipt = v.strictObject({
     sites: v.record(text, Site),
     /** Of every site where α acts; null where they differ. Each site has its own. */
     alphaScale: number,
+    /** A person's own WGSL, run in place of a member's at every site that has it. */
+    own: v.exactOptional(v.strictObject({ norm, source: v.pipe(text, v.maxLength(MOST_SOURCE)) })),
     prompt: text,
     tokens: v.array(v.strictObject({ id: count, text })),
     sampling: v.strictObject({ temperature: v.number(), topK: count, seed: v.number(), maxTokens: count }),

@@ -1,10 +1,11 @@
-// The part of the session that speaks of dropped ONNX files.
+// The part of the session that speaks of ONNX files, dropped or to be written.
 import type { Engine } from '../engine/api.ts';
 import type { OnnxAnswers } from '../engine/onnx-file.ts';
-import { Problem } from '../problem.ts';
+import type { OnnxOptions } from '../onnx/write.ts';
+import { Problem, problemData } from '../problem.ts';
 import { setOnnx, swapsOf } from './onnx.ts';
 import type { ShownOnnxRun, SiteChange } from './onnx.ts';
-import { setRun, setView } from './store.ts';
+import { planOf, setRun, setView } from './store.ts';
 import type { Experiment } from './store.ts';
 
 function idsOf(text: string): number[] {
@@ -44,6 +45,8 @@ function changes(original: OnnxAnswers, rewritten: OnnxAnswers | null): Record<s
 type Instead = (work: (signal: AbortSignal) => Promise<void>) => Promise<void>;
 
 export type OnnxSession = {
+  /** The configured model as an ONNX file. */
+  readonly exportOnnx: (options: OnnxOptions) => Promise<Uint8Array | null>;
   readonly openOnnx: (files: readonly File[]) => Promise<void>;
   /** Runs the file as it came and with its swaps. */
   readonly runOnnx: () => Promise<void>;
@@ -53,6 +56,16 @@ export type OnnxSession = {
 
 export function createOnnxSession(store: Experiment, engine: Engine, instead: Instead): OnnxSession {
   return {
+    exportOnnx: async (options) => {
+      const { config, run: state } = store.getState();
+      if (!state.loaded) return null;
+      try {
+        return await engine.exportOnnx(planOf(config, state.loaded.sites), options);
+      } catch (thrown) {
+        setRun(store, { problem: problemData(thrown) });
+        return null;
+      }
+    },
     openOnnx: (files) =>
       instead(async (signal) => {
         setRun(store, { phase: 'loading', problem: null });

@@ -6,6 +6,7 @@ import { setBench, withReport } from './bench.ts';
 import { setFit, setFitDraft, specOfReport, withFit } from './fit.ts';
 import type { ModelsSession } from './models-session.ts';
 import type { OnnxSession } from './onnx-session.ts';
+import type { OwnSession } from './own-session.ts';
 import { recordedConfig, recordedPin } from './recorded.ts';
 import { setConfig, setRun, setView } from './store.ts';
 import type { Experiment } from './store.ts';
@@ -27,10 +28,11 @@ const isCheckpoint = (files: readonly DroppedFile[]): boolean =>
 type Sessions = {
   readonly onnx: Pick<OnnxSession, 'openOnnx'>;
   readonly models: Pick<ModelsSession, 'openModel'>;
+  readonly own: Pick<OwnSession, 'openOwn'>;
   readonly run: () => Promise<void>;
 };
 
-export function createOpener(store: Experiment, { onnx, models, run }: Sessions) {
+export function createOpener(store: Experiment, { onnx, models, own, run }: Sessions) {
   /** A run out of a file, as it was, as A; the same configuration runs anew as B. */
   async function showRecorded(receipt: RunReceipt): Promise<void> {
     setConfig(store, recordedConfig(receipt));
@@ -61,6 +63,10 @@ export function createOpener(store: Experiment, { onnx, models, run }: Sessions)
     }
     for (const { file } of files) {
       try {
+        if (/\.wgsl$/i.test(file.name)) {
+          await own.openOwn(file);
+          continue;
+        }
         if (/\.txt$/i.test(file.name)) {
           await takeText(file);
           continue;

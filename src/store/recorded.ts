@@ -26,6 +26,7 @@ export function recordedConfig(receipt: RunReceipt): Partial<Config> {
         alphaScale === 1 ? [] : [[id, alphaScale]],
       ),
     ),
+    own: plan.own ?? null,
     prompt: configuration.prompt,
     sampling: configuration.sampling,
   };

@@ -5,7 +5,6 @@ import type { Foreseen } from '../bench/suite.ts';
 import type { Engine, Run, RunInput } from '../engine/api.ts';
 import { splitWeightsId, weightsId } from '../model/catalog.ts';
 import { DEFAULT_FORM, pixelsOf } from '../model/pixels.ts';
-import type { OnnxOptions } from '../onnx/write.ts';
 import type { Plan } from '../model/plan.ts';
 import { isAbort, Problem, problemData } from '../problem.ts';
 import { createFitSession } from './fit-session.ts';
@@ -17,6 +16,8 @@ import { createOpener } from './open-files.ts';
 import type { DroppedFile } from './open-files.ts';
 import { createOnnxSession } from './onnx-session.ts';
 import type { OnnxSession } from './onnx-session.ts';
+import { createOwnSession } from './own-session.ts';
+import type { OwnSession } from './own-session.ts';
 import { draftFor, draftOf, setBench, withReport } from './bench.ts';
 import { setMicroscope, sitesToInspect } from './microscope.ts';
 import { isStale, planOf, samePlan, sameTokens, setRun, shownSite, sitesThatSeeAhead } from './store.ts';
@@ -53,11 +54,13 @@ const RUN_FIELDS: readonly (keyof Config)[] = [
   'fitted',
   'alpha',
   'alphas',
+  'own',
 ];
 
 export type Session = FitSession &
   OnnxSession &
-  ModelsSession & {
+  ModelsSession &
+  OwnSession & {
     /** Opens the device, loads the first model, runs the first prompt, and from then on follows the config. */
     readonly start: () => Promise<void>;
     readonly run: () => Promise<void>;
@@ -67,8 +70,6 @@ export type Session = FitSession &
     readonly compare: () => Promise<void>;
     /** Asks onnxruntime about the shown run. */
     readonly judge: () => Promise<void>;
-    /** The configured model as an ONNX file. */
-    readonly exportOnnx: (options: OnnxOptions) => Promise<Uint8Array | null>;
     /** Runs the bench; what was measured is kept, stopped or not. */
     readonly bench: (spec: BenchSpec) => Promise<void>;
     /** Opens a model's folder, an ONNX file with its data, or reports; each that cannot be opened says why. */
@@ -241,7 +242,7 @@ export function createSession(store: Experiment, engine: Engine): Session {
       const survey = shownSurvey(store.getState());
       // onnxruntime takes all weights at once, on the processor: it is asked by itself about small models only.
       if (survey && survey.fileBytes > MOST_JUDGED_BYTES) return;
-      if (judged.has(plan.weights) || store.getState().run.environment?.device !== 'gpu') return;
+      if (plan.own || judged.has(plan.weights) || store.getState().run.environment?.device !== 'gpu') return;
       await rest(IDLE_MS, signal);
       await ask(plan, ids, signal);
     });
@@ -332,18 +333,8 @@ export function createSession(store: Experiment, engine: Engine): Session {
   const models = createModelsSession(store, engine, run);
   const onnx = createOnnxSession(store, engine, instead);
   const { followText, ...fit } = createFitSession(store, engine, instead);
-  const openFiles = createOpener(store, { onnx, models, run });
-
-  async function exportOnnx(options: OnnxOptions): Promise<Uint8Array | null> {
-    const { config, run: state } = store.getState();
-    if (!state.loaded) return null;
-    try {
-      return await engine.exportOnnx(planOf(config, state.loaded.sites), options);
-    } catch (thrown) {
-      setRun(store, { problem: problemData(thrown) });
-      return null;
-    }
-  }
+  const own = createOwnSession(store, engine, instead);
+  const openFiles = createOpener(store, { onnx, models, own, run });
 
   let isWatching = false;
   /** Says so when the device goes while nothing runs; a run that is under way says it itself. */
@@ -399,12 +390,12 @@ export function createSession(store: Experiment, engine: Engine): Session {
     measure,
     compare,
     judge,
-    exportOnnx,
     bench,
     openFiles,
     ...onnx,
     ...fit,
     ...models,
+    ...own,
     stop,
     loseDevice: () => engine.loseDevice(),
     dismissProblem: () => setRun(store, { problem: null }),

@@ -14,6 +14,7 @@ import type {
 import type { Token } from '../format/tokenizer.ts';
 import { FIRST_MODEL, FIRST_PROMPT, trainedNorms, weightsId } from '../model/catalog.ts';
 import type { Parting } from '../engine/parting.ts';
+import type { OwnNorm } from '../kernel/own.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import { isBrought } from '../model/model-id.ts';
 import type { Judgement } from '../onnx/judge.ts';
@@ -28,6 +29,8 @@ import { NO_FIT } from './fit.ts';
 import type { FitState } from './fit.ts';
 import { NO_MODELS } from './models.ts';
 import type { ModelsState } from './models.ts';
+import { NO_OWN } from './own.ts';
+import type { OwnState } from './own.ts';
 import { NO_ONNX } from './onnx.ts';
 import type { OnnxState } from './onnx.ts';
 import type { BenchState } from './bench.ts';
@@ -66,6 +69,8 @@ export type Config = {
   readonly alphas: Readonly<Record<string, number>>;
   readonly prompt: string;
   readonly sampling: Sampling;
+  /** A person's own text of a member, wherever that member is. In no link. */
+  readonly own: OwnNorm | null;
 };
 
 export const DEFAULT_CONFIG: Config = {
@@ -80,6 +85,7 @@ export const DEFAULT_CONFIG: Config = {
   alphas: {},
   prompt: SAMPLE_PROMPTS[0],
   sampling: { temperature: 0.8, topK: 40, seed: 1, maxTokens: 60 },
+  own: null,
 };
 
 export const PHASES = [
@@ -88,6 +94,7 @@ export const PHASES = [
   'running',
   'generating',
   'judging',
+  'checking',
   'comparing',
   'benching',
   'fitting',
@@ -190,6 +197,8 @@ export type State = {
   readonly microscope: MicroscopeState;
   /** Models that a person brings. */
   readonly models: ModelsState;
+  /** The WGSL editor. */
+  readonly own: OwnState;
   /** A dropped ONNX file. */
   readonly onnx: OnnxState;
   readonly view: View;
@@ -225,6 +234,7 @@ export const createExperiment = () =>
     fit: NO_FIT,
     microscope: DEFAULT_MICROSCOPE,
     models: NO_MODELS,
+    own: NO_OWN,
     onnx: NO_ONNX,
     view: DEFAULT_VIEW,
   }));
@@ -269,8 +279,10 @@ const fitAt = ({ weights, model, base, fitted }: Config, siteId: string, norm: N
 
 /** What the config asks the engine to run. */
 export function planOf(config: Config, sites: readonly Site[]): Plan {
+  const { own } = config;
   const base = config.weights === 'twin' ? config.norm : config.base;
   return {
+    ...(own && sites.some((site) => normAt(config, site) === own.norm) ? { own } : {}),
     weights: weightsId(config.model, base),
     sites: Object.fromEntries(
       sites.map((site) => {

@@ -14,6 +14,7 @@ import { BenchPage } from './bench/BenchPage.tsx';
 import { FitPage } from './fit/FitPage.tsx';
 import { useDroppedFiles, useExperiment, useIsDark, useWires } from './hooks.ts';
 import { Compare } from './panels/Compare.tsx';
+import { OwnNorm } from './own/OwnNorm.tsx';
 import { OnnxPage } from './onnx/OnnxPage.tsx';
 import { Generated } from './panels/Generated.tsx';
 import { NextTokens } from './panels/NextTokens.tsx';
@@ -61,6 +62,7 @@ export function App() {
             {shows('norms') && <NormBar />}
             <FallbackNotice />
             <ProblemBanner />
+            <OwnNorm />
             <Generated />
             <Compare />
             <TokenStrip />

@@ -2,20 +2,21 @@
 import type { Run } from '../engine/api.ts';
 import { splitWeightsId } from '../model/catalog.ts';
 import { planAlpha, planSource } from '../model/plan.ts';
+import type { Plan } from '../model/plan.ts';
 import { normSpec } from '../norm/registry.ts';
+import { namesIn, ownName, sameOwn } from '../store/own.ts';
 import type { PinnedRun } from '../store/store.ts';
 
 /** A run in a few words: `DyT, native`, `LayerNorm → DyT, raw swap`. */
 export function runName({ plan }: Run): string {
-  const norms = [...new Set(Object.values(plan.sites).map(({ norm }) => norm))];
-  const names =
-    norms.length > 2 ? `${norms.length} norms` : norms.map((id) => normSpec(id).label).join(' + ');
+  const norms = namesIn(plan);
+  const names = norms.length > 2 ? `${norms.length} norms` : norms.join(' + ');
   const alpha = planAlpha(plan);
   const source = planSource(plan);
   const from = normSpec(splitWeightsId(plan.weights).norm).label;
   return [
     source === 'twin' ? names : `${from} → ${names}`,
-    source === 'twin' ? 'native' : source === 'raw' ? 'raw swap' : source,
+    source === 'twin' ? (plan.own ? '' : 'native') : source === 'raw' ? 'raw swap' : source,
     alpha === 1 ? '' : alphaWords(alpha),
   ]
     .filter(Boolean)
@@ -25,6 +26,12 @@ export function runName({ plan }: Run): string {
 /** What multiplies α; null where sites differ. */
 const alphaWords = (alpha: number | null): string =>
   alpha === null ? 'α a site' : `α × ${alpha.toFixed(2)}`;
+
+/** Whose text ran in both. */
+const ownTexts = ({ own: a }: Plan, { own: b }: Plan): [string, string] => {
+  if (a && b && !sameOwn(a, b)) return [`${ownName(a)}, as it was`, `${ownName(b)}, as it is`];
+  return [a ? ownName(a) : 'the page’s', b ? ownName(b) : 'the page’s'];
+};
 
 /** What was asked for differently: name, A's, B's. */
 export function differences(
@@ -41,6 +48,7 @@ export function differences(
   const all = [
     ['weights', a.run.plan.weights, b.run.plan.weights],
     [`norm at ${sites.length} ${sites.length === 1 ? 'site' : 'sites'}`, normsOf(a), normsOf(b)],
+    ['WGSL', ...ownTexts(a.run.plan, b.run.plan)],
     ['α', alphaWords(planAlpha(a.run.plan)), alphaWords(planAlpha(b.run.plan))],
     ['prompt', a.prompt, b.prompt],
   ] as const;

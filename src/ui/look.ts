@@ -32,11 +32,17 @@ function remember<Key extends object, Value>(make: (key: Key, factor: number) =>
   };
 }
 
+/** What a norm gave before γ and β, read back from what it gave: no formula of ours says what a person's text computes. */
+const coreFrom = (y: Float32Array, C: number, { gamma = [], beta = [] }: Params): Float64Array =>
+  Float64Array.from(y, (value, i) => (value - (beta[i % C] ?? 0)) / (gamma[i % C] ?? 1));
+
 /** A site's values with its gain multiplied by `factor`. */
 export const lookAt = remember((inspection: Inspection, factor: number): Look => {
   const { norm, x, C, eps } = inspection;
   const params = turned(norm, inspection.params, factor);
-  const core = normSpec(norm).reference.core(Float64Array.from(x), C, params, eps);
+  const core = inspection.isOwn
+    ? coreFrom(inspection.y, C, params)
+    : normSpec(norm).reference.core(Float64Array.from(x), C, params, eps);
   const y = factor === 1 ? inspection.y : Float32Array.from(applyAffine(core, C, params));
   return { x, C, params, core, y, u: drives(norm, x, C, params) };
 });

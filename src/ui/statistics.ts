@@ -148,6 +148,9 @@ export const runScale = (
 export const siteReport = (run: Run | null, siteId: string | null): SiteReport | undefined =>
   run?.sites.find(({ site }) => site.id === siteId);
 
+/** What u is at a site; nobody knows what a person's text makes of x. */
+export const driveOf = ({ norm, isOwn }: Pick<SiteReport, 'norm' | 'isOwn'>): string =>
+  isOwn ? 'u' : normSpec(norm).drive;
+
 /** Text with the site's own drive in place of u. */
-export const withDrive = (text: string, { norm }: SiteReport): string =>
-  text.replace(/\bu\b/, normSpec(norm).drive);
+export const withDrive = (text: string, report: SiteReport): string => text.replace(/\bu\b/, driveOf(report));

@@ -55,6 +55,7 @@ export function runOf(plan: Plan, ids: readonly number[]): Run {
     sites: SITES.map((site) => ({
       site,
       norm: plan.sites[site.id]?.norm ?? 'none',
+      isOwn: plan.own?.norm === plan.sites[site.id]?.norm,
       source: plan.sites[site.id]?.source ?? 'raw',
       scalars: {},
       isMeasured: false,
@@ -139,7 +140,8 @@ export const judgementOf = (tokenCount: number): Awaited<ReturnType<Engine['judg
 export const inspectionOf = (plan: Plan, site: string, T: number): Inspection => {
   const x = Float32Array.from({ length: 2 * T }, (_, i) => (i % 2 ? -1 : 1) * (i >> 1));
   const params = { gamma: [1, 1], beta: [0, 0], alpha: [0.5] };
-  return { site, norm: plan.sites[site]?.norm ?? 'none', C: 2, eps: 1e-5, x, y: x, params };
+  const norm = plan.sites[site]?.norm ?? 'none';
+  return { site, norm, isOwn: plan.own?.norm === norm, C: 2, eps: 1e-5, x, y: x, params };
 };
 
 /** An engine that answers at once; a token is a character. Give it other methods to make it slow, wrong or full. */
@@ -170,6 +172,8 @@ export function fakeEngine(methods: Partial<Engine> = {}): Engine {
     openOnnx: () => Promise.reject(new Error('a fake opens no files')),
     runOnnx: () => Promise.reject(new Error('a fake runs no files')),
     exportOnnxFile: async () => new Uint8Array(),
+    checkNorm: async () => ({ complaints: [], parity: { rows: [], isSame: true } }),
+    timeNorm: () => Promise.reject(new Error('no engine here times')),
     loseDevice: async () => undefined,
     dispose: async () => undefined,
     ...methods,

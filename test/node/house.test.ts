@@ -108,6 +108,7 @@ describe('packages stay where they belong', () => {
     ['react-dom', /^(ui\/|main\.tsx$)/],
     ['zustand', /^(store|ui)\//],
     ['katex', /^ui\//],
+    ['@codemirror', /^ui\/own\/editor\.ts$/],
     ['onnxruntime-web', /^onnx\//],
     ['@huggingface/tokenizers', /^format\/tokenizer\.ts$/],
   ])('%s only in %s', (name, where) => {

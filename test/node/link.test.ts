@@ -39,6 +39,7 @@ const configs: fc.Arbitrary<Config> = fc.record({
     seed: fc.nat(2 ** 31 - 1),
     maxTokens: fc.integer({ min: 1, max: 1000 }),
   }),
+  own: fc.constant(null),
 });
 const views = fc.record({
   section: fc.constantFrom(...SECTIONS),

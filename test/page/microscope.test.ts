@@ -150,6 +150,38 @@ describe('the curve', () => {
       await page.getByRole('group', { name: 'Channels that hold the extremes' }).getByRole('button').count(),
     ).toBe(5);
     expect(await serious()).toEqual([]);
+
+    // The same norm in a text of one's own: broken, told at its line, mended, run, and left.
+    await page.getByLabel('The WGSL of this norm').click();
+    await page.getByRole('button', { name: /^Edit it/ }).click();
+    const panel = page.getByRole('region', { name: 'Your own norm' });
+    const editor = panel.getByRole('textbox');
+    await editor.waitFor();
+    const lines = await editor.locator('.cm-line').allTextContents();
+    const at = lines.findIndex((line) => line.includes('- stat.y) * stat.z'));
+    const writeAndRun = async (line: string): Promise<void> => {
+      await editor.fill(lines.with(at, line).join('\n'));
+      await editor.press('Control+Enter');
+    };
+    await writeAndRun('  return nothing;');
+    await panel.getByRole('button', { name: `line ${at + 1}`, exact: true }).waitFor();
+    expect(await panel.locator('.own-complaints').textContent()).toContain("'nothing'");
+    expect(await editor.locator('.cm-lintRange-error').textContent()).toBe('nothing');
+    await page.getByRole('heading', { name: 'Layer normalization at work' }).waitFor();
+    const before = await page.getByRole('region', { name: 'Next token' }).textContent();
+    await after(page, async () => {
+      await writeAndRun('  return 0.2 * ((x - stat.x) - stat.y) * stat.z;');
+      await page.getByRole('heading', { name: 'Your own LayerNorm at work' }).waitFor();
+    });
+    await panel.getByText(/Differs from LayerNorm by up to/).waitFor();
+    await page.locator('.norm-bar .badge').getByText('your own LayerNorm').waitFor();
+    expect(await page.getByRole('region', { name: 'Next token' }).textContent()).not.toBe(before);
+    expect(page.url()).not.toMatch(/own|stat/);
+    expect(await serious()).toEqual([]);
+    await panel.getByRole('button', { name: 'Reset' }).click();
+    await page.getByRole('heading', { name: 'Layer normalization at work' }).waitFor();
+    await settled(page);
+    expect(await page.getByRole('region', { name: 'Next token' }).textContent()).toBe(before);
     expect(complaints).toEqual([]);
   });
 });

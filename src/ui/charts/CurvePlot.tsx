@@ -54,6 +54,9 @@ function ownCurve(report: SiteReport, x: readonly number[]): number[] | null {
   return bend ? x.map((v) => bend.value(bend.drive(v, params))) : null;
 }
 
+/** The member whose line `tokenLine` is. */
+const lineOwner = (norm: NormId): string => normSpec(normSpec(norm).line ? norm : FIRST_NORM).label;
+
 /** The straight line that a norm over tokens makes of one token; LayerNorm's for members that make none. */
 function tokenLine({ norm, tokens }: SiteReport, token: number) {
   const { per, isCentred } = normSpec(norm).line ??
@@ -78,7 +81,8 @@ export function CurvePlot(props: Props) {
   const plotHeight = Math.max(0, height - MARGIN.top - MARGIN.bottom);
   const plane = planeOf(report.curveRange, plotWidth, plotHeight);
   const { x, y } = plane;
-  const isTokenNorm = normSpec(report.norm).line !== undefined;
+  // What a person's text computes is in the dots alone: the lines here are the member's own formula.
+  const isTokenNorm = normSpec(report.norm).line !== undefined && !report.isOwn;
   const shade = useMemo(() => spreadScale(report.tokens.std, isDark).color, [report, isDark]);
   const isByToken = colouring === 'token' && look !== null;
   const tokenColor = (t: number): string | null =>
@@ -89,7 +93,9 @@ export function CurvePlot(props: Props) {
     `M${values.map((v, i) => `${x(grid[i] ?? 0).toFixed(1)},${y(v).toFixed(1)}`).join('L')}`;
   const own = ownCurve(report, grid);
   const path = own && pathOf(own);
-  const edges = [inputAt(report, -2), inputAt(report, 2)].toSorted((a, b) => (a ?? 0) - (b ?? 0));
+  const edges = (report.isOwn ? [] : [inputAt(report, -2), inputAt(report, 2)]).toSorted(
+    (a, b) => (a ?? 0) - (b ?? 0),
+  );
   const [left, right] = edges.map((edge) =>
     edge === null ? null : Math.min(plotWidth, Math.max(0, x(edge))),
   );
@@ -196,7 +202,12 @@ export function CurvePlot(props: Props) {
                   />
                 ))}
               {path && (
-                <path className="own morph" style={{ d: `path("${path}")` }} d={path} stroke={color} />
+                <path
+                  className={report.isOwn ? 'reference-line' : 'own morph'}
+                  style={{ d: `path("${path}")` }}
+                  d={path}
+                  stroke={report.isOwn ? undefined : color}
+                />
               )}
               {fits.map(({ norm, f, height: rise, gain }) => (
                 <path
@@ -230,7 +241,7 @@ export function CurvePlot(props: Props) {
           {line && token !== null && (
             <p className="plot-note" style={{ left: MARGIN.left + 10, top: MARGIN.top + 4 }}>
               <code>{visible(tokens[token]?.text ?? '')}</code>: {line.sign} = <b>{number(line.spread)}</b>,{' '}
-              {isTokenNorm ? 'its line' : `${normSpec(FIRST_NORM).label}’s line`} has slope 1/{line.sign} ={' '}
+              {isTokenNorm ? 'its line' : `${lineOwner(report.norm)}’s line`} has slope 1/{line.sign} ={' '}
               <b>{number(line.slope)}</b>
               {cell !== null && look && (
                 <>

@@ -7,7 +7,7 @@ import { normColor } from '../colors.ts';
 import { useFigure } from '../controls/Figure.tsx';
 import { number, percent, sitePhrase } from '../format.ts';
 import { useSize } from '../hooks.ts';
-import { average, expectedShares } from '../statistics.ts';
+import { average, driveOf, expectedShares } from '../statistics.ts';
 
 const MARGIN = { top: 8, right: 12, bottom: 20, left: 52 } as const;
 const RANGES = [2, 3, 4, 6, DRIVE.range] as const;
@@ -23,11 +23,12 @@ export function DriveHistogram({
   readonly isDark: boolean;
 }) {
   const [frame, { width, height }] = useSize<HTMLDivElement>();
-  const { norm, tokens, drive: counts, site } = report;
+  const { norm, isOwn, tokens, drive: counts, site } = report;
   const spec = normSpec(norm);
+  const drive = driveOf(report);
   const [figure, menu] = useFigure({
     name: 'histogram',
-    title: `How often each ${spec.drive} occurs, ${sitePhrase(site)}`,
+    title: `How often each ${drive} occurs, ${sitePhrase(site)}`,
   });
   const color = normColor(norm, isDark);
   const largest = tokens.driveAbsMax.reduce((most, value) => Math.max(most, value), 0);
@@ -38,7 +39,8 @@ export function DriveHistogram({
   const outside = (counts[0] ?? 0) + (counts.at(-1) ?? 0);
   const all = counts.reduce((sum, count) => sum + count, 0);
   const plotWidth = Math.max(0, width - MARGIN.left - MARGIN.right);
-  const { bend } = spec.reference;
+  // The member's own curve says nothing of a person's text.
+  const bend = isOwn ? undefined : spec.reference.bend;
   const below = bend ? BELOW.height + BELOW.gap : 0;
   const plotHeight = Math.max(0, height - MARGIN.top - MARGIN.bottom - below);
   const x = scaleLinear([-range, range], [0, plotWidth]);
@@ -59,14 +61,16 @@ export function DriveHistogram({
       <div className="shares">
         {shares.map((share, i) => (
           <span key={i}>
-            |{spec.drive}| &gt; {i + 1} <b>{percent(share)}</b>{' '}
-            <small title="The share of a normal distribution of the same mean and σ">
-              normal {percent(expected[i] ?? Number.NaN)}
-            </small>
+            |{drive}| &gt; {i + 1} <b>{percent(share)}</b>{' '}
+            {!isOwn && (
+              <small title="The share of a normal distribution of the same mean and σ">
+                normal {percent(expected[i] ?? Number.NaN)}
+              </small>
+            )}
           </span>
         ))}
         <span className="soft">
-          {bends(norm) ? (
+          {bends(norm) || isOwn ? (
             <>
               mean f′(u) <b>{percent(average(tokens.slope))}</b>
             </>
@@ -83,7 +87,7 @@ export function DriveHistogram({
       </div>
       <div className="histogram" ref={frame}>
         {width > 0 && (
-          <svg width={width} height={height} role="img" aria-label={`Histogram of ${spec.drive}`}>
+          <svg width={width} height={height} role="img" aria-label={`Histogram of ${drive}`}>
             <g transform={`translate(${MARGIN.left},${MARGIN.top})`}>
               {bars.map((count, i) => {
                 const from = -range + i * step;
@@ -117,7 +121,7 @@ export function DriveHistogram({
                 </text>
               ))}
               <text className="axis" x={plotWidth} y={plotHeight - 5} textAnchor="end">
-                {spec.drive}
+                {drive}
               </text>
             </g>
           </svg>

@@ -3,6 +3,8 @@ import { recordedOn } from '../../store/store.ts';
 import { useExperiment } from '../hooks.ts';
 import { planAlpha, planSource } from '../../model/plan.ts';
 import type { ParamSource, Plan } from '../../model/plan.ts';
+import type { OwnNorm } from '../../kernel/own.ts';
+import { ownName } from '../../store/own.ts';
 
 const WORDS: Record<ParamSource, { readonly text: string; readonly about: string }> = {
   twin: { text: 'native', about: 'These weights were trained with this norm.' },
@@ -14,7 +16,7 @@ const WORDS: Record<ParamSource, { readonly text: string; readonly about: string
 };
 
 /** Where a norm's parameters come from. */
-export function Badge({ source }: { readonly source: ParamSource }) {
+function Badge({ source }: { readonly source: ParamSource }) {
   const { text, about } = WORDS[source];
   return (
     <span className={`badge ${source}`} title={about}>
@@ -23,12 +25,37 @@ export function Badge({ source }: { readonly source: ParamSource }) {
   );
 }
 
-/** A plan's source, and α where it was turned. */
+/** Whose text computed a member. */
+function OwnBadge({ own }: { readonly own: Pick<OwnNorm, 'norm'> }) {
+  return (
+    <span className="badge own-text" title="WGSL of your own computes it. It stays in this tab.">
+      {ownName(own)}
+    </span>
+  );
+}
+
+/** Where parameters come from, and whose text reads them: no weights were trained with a person's own. */
+export function SourceBadges({
+  source,
+  own,
+}: {
+  readonly source: ParamSource;
+  readonly own: Pick<OwnNorm, 'norm'> | undefined;
+}) {
+  return (
+    <>
+      {(!own || source !== 'twin') && <Badge source={source} />}
+      {own && <OwnBadge own={own} />}
+    </>
+  );
+}
+
+/** A plan's source, whose text it runs, and α where it was turned. */
 export function PlanBadge({ plan }: { readonly plan: Plan }) {
   const alpha = planAlpha(plan);
   return (
     <>
-      <Badge source={planSource(plan)} />
+      <SourceBadges source={planSource(plan)} own={plan.own} />
       {alpha === null ? (
         <Tag about="Sites have their α multiplied by different numbers.">α by site</Tag>
       ) : (

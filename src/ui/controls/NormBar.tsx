@@ -4,6 +4,7 @@ import { isBrought } from '../../model/model-id.ts';
 import { planSource, SITE_KINDS } from '../../model/plan.ts';
 import { GALLERY_IDS, isNormId, MAIN_NORM_IDS, normSpec } from '../../norm/registry.ts';
 import type { NormId } from '../../norm/registry.ts';
+import { leaveOwn, openEditor, setOwn } from '../../store/own.ts';
 import {
   chooseNorm,
   chooseWeights,
@@ -181,9 +182,43 @@ export function NormBar() {
           let go of the fit
         </button>
       )}
+      <OwnButtons shown={shown} />
       <AlphaSlider isUsed={hasGain(config, sites ?? [])} />
       <Explanation />
     </div>
+  );
+}
+
+/** The way into the WGSL of the norm, and back out of a text of one's own. */
+function OwnButtons({ shown }: { readonly shown: NormId | null }) {
+  const { store } = useWires();
+  const own = useExperiment((state) => state.config.own);
+  const isOpen = useExperiment((state) => state.own.isOpen);
+  const base = useExperiment((state) => state.config.base);
+  return (
+    <>
+      <button
+        type="button"
+        className="quiet"
+        aria-expanded={isOpen}
+        title="Open the WGSL that computes this norm, change it, and run the model with it"
+        onClick={() =>
+          isOpen ? setOwn(store, { isOpen: false }) : openEditor(store, own?.norm ?? shown ?? base)
+        }
+      >
+        {isOpen ? 'Close WGSL' : 'Edit WGSL'}
+      </button>
+      {own && (
+        <button
+          type="button"
+          className="quiet"
+          title="Run the norm’s own text again. Yours stays in the editor."
+          onClick={() => leaveOwn(store)}
+        >
+          Back to {normSpec(own.norm).label}
+        </button>
+      )}
+    </>
   );
 }
 
@@ -234,7 +269,9 @@ function Explanation() {
   return (
     <p className="idea">
       {shown
-        ? normSpec(shown).idea
+        ? config.own?.norm === shown
+          ? `A text of your own computes this, with the parameters of ${normSpec(shown).label}.`
+          : normSpec(shown).idea
         : 'The sites in scope have different norms; choosing one puts it at all of them.'}
       {config.weights === 'raw' && shown !== config.base && (
         <>

@@ -13,6 +13,7 @@ function status(state: State): string {
   if (phase === 'running') return 'Running…';
   if (phase === 'generating') return 'Writing…';
   if (phase === 'judging') return 'Asking onnxruntime…';
+  if (phase === 'checking') return state.own.progress?.stage ?? 'Compiling your own norm…';
   if (phase === 'comparing') return 'Timing onnxruntime’s engines…';
   if (timingProgress) return 'Timing warm forwards…';
   if (problem) return 'Stopped by a problem';

@@ -24,7 +24,8 @@ export function SiteAlpha({ report }: { readonly report: SiteReport }) {
   const drafts = useExperiment((state) => state.microscope.drafts);
   const alphas = useExperiment((state) => state.config.alphas);
   const isKept = useExperiment((state) => inspectionOf(state, id) !== null);
-  if (!canTurn(report)) return null;
+  // The figures follow α by the member's own formula, which says nothing of a person's text.
+  if (!canTurn(report) || report.isOwn) return null;
   const name = normSpec(report.norm).gain?.param ?? '';
   const isDraft = Object.keys(drafts).length > 0;
   return (

@@ -5,7 +5,7 @@ import type { KeptFit } from '../../store/fit.ts';
 import { setRun } from '../../store/store.ts';
 import { problemData } from '../../problem.ts';
 import { fitMarkdown } from '../../receipt/fit.ts';
-import { Badge, Tag } from '../controls/Badge.tsx';
+import { SourceBadges, Tag } from '../controls/Badge.tsx';
 import { number } from '../format.ts';
 import { useWires } from '../hooks.ts';
 import { Costs } from './Costs.tsx';
@@ -41,7 +41,7 @@ export function Result({
     <section className="fit-result" aria-label="Result of the fit">
       <header>
         <h2>
-          {swapWords(report)} <Badge source="fitted" />
+          {swapWords(report)} <SourceBadges source="fitted" own={undefined} />
           {adapter.isFallback && (
             <Tag tone="warn" about="Losses are right; seconds are those of a program on the processor">
               software adapter

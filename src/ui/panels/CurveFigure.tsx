@@ -1,6 +1,6 @@
 import { useMemo } from 'react';
 import type { Run, SiteReport } from '../../engine/api.ts';
-import { normSpec } from '../../norm/registry.ts';
+import { bends, normSpec } from '../../norm/registry.ts';
 import { reaches } from '../../norm/saturation.ts';
 import { COLOURINGS, setMicroscope, shownChannel } from '../../store/microscope.ts';
 import type { Colouring } from '../../store/microscope.ts';
@@ -86,6 +86,11 @@ export function CurveFigure({ run, report, look }: Props) {
               </button>
             ))}
           </div>
+        )}
+        {report.isOwn && bends(report.norm) && (
+          <span className="original-curve">
+            <i aria-hidden /> {normSpec(report.norm).label} itself, for comparison
+          </span>
         )}
         <Fits fits={fits} shown={shown} />
       </div>

@@ -167,6 +167,9 @@ function Lens({ run }: { readonly run: Run }) {
         <span>click a token above for another</span>
         {menu}
       </h3>
+      {run.sites.some(({ site, isOwn }) => isOwn && site.kind === 'final') && (
+        <p className="soft">It takes the last norm on the processor, which does not run WGSL of your own.</p>
+      )}
       <ol>
         {lens.layers.toReversed().map(({ site, text, probability, answerRank }) => {
           const report = norms.get(site);

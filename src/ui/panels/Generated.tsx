@@ -1,5 +1,5 @@
 import { setConfig } from '../../store/store.ts';
-import { normSpec } from '../../norm/registry.ts';
+import { namesIn } from '../../store/own.ts';
 import { PlanBadge } from '../controls/Badge.tsx';
 import { number } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
@@ -12,7 +12,7 @@ export function Generated() {
   const isCpu = useExperiment((state) => state.run.environment?.device === 'cpu');
   if (!generation) return null;
   const { prompt, plan, text, count, isCached, elapsedMs } = generation;
-  const norms = [...new Set(Object.values(plan.sites).map(({ norm }) => normSpec(norm).label))];
+  const norms = namesIn(plan);
   const isFull = elapsedMs !== null && count === 0;
   const speed = isFull
     ? 'the context is full'

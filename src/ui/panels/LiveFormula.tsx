@@ -1,24 +1,28 @@
-import { shaderSource } from '../../kernel/compile.ts';
+import { memberSource } from '../../kernel/own.ts';
 import { meanAndVariance } from '../../norm/reference.ts';
 import { normSpec } from '../../norm/registry.ts';
 import type { SiteReport } from '../../engine/api.ts';
 import type { Token } from '../../format/tokenizer.ts';
 import { shownChannel } from '../../store/microscope.ts';
+import { openEditor } from '../../store/own.ts';
 import { shownToken } from '../../store/store.ts';
 import { Formula } from '../controls/Formula.tsx';
 import { Menu } from '../controls/Menu.tsx';
 import { fixed, number, visible } from '../format.ts';
-import { useExperiment } from '../hooks.ts';
+import { useExperiment, useWires } from '../hooks.ts';
 import type { Look } from '../look.ts';
 
 const GREEK: Record<string, string> = { alpha: 'α', shift: 's', b: 'b' };
 const TEX: Record<string, string> = { alpha: String.raw`\alpha`, shift: 's', b: 'b' };
 
+/** What a person's text gives before γ and β. */
+const OWN_TEX = String.raw`\mathrm{own}`;
+
 type Cell = { readonly token: number; readonly channel: number };
 
 /** `x = 1.83, α = 0.71, tanh = 0.86, γ = 1.10, β = −0.02 → y = 0.93`: name in KaTeX, value; in the order of computing. */
 export function arithmetic(
-  { norm, scalars }: Pick<SiteReport, 'norm' | 'scalars'>,
+  { norm, isOwn, scalars }: Pick<SiteReport, 'norm' | 'isOwn' | 'scalars'>,
   { x, C, params, core, y }: Look,
   { token, channel }: Cell,
 ): [name: string, value: number][] {
@@ -48,7 +52,11 @@ export function arithmetic(
     ...columnStatistics,
     ...Object.entries(scalars).map(([name, value]): [string, number] => [TEX[name] ?? name, value]),
     [
-      curve && norm ? String.raw`\mathrm{${curve.replace('a line', 'core')}}` : String.raw`\hat x`,
+      isOwn
+        ? OWN_TEX
+        : curve && norm
+          ? String.raw`\mathrm{${curve.replace('a line', 'core')}}`
+          : String.raw`\hat x`,
       core[at] ?? Number.NaN,
     ],
     [String.raw`\gamma`, param('gamma')],
@@ -72,6 +80,8 @@ export function LiveFormula({
 }) {
   const token = useExperiment(shownToken);
   const channel = useExperiment(shownChannel);
+  const text = useExperiment(({ run }) => run.result?.plan.own?.source);
+  const { store } = useWires();
   const spec = normSpec(report.norm);
   const cell = look && token !== null && channel !== null && channel < look.C ? { token, channel } : null;
   const parts = cell && look ? arithmetic(report, look, cell) : [];
@@ -90,10 +100,12 @@ export function LiveFormula({
         </span>
       ) : (
         <>
-          <Formula tex={spec.formula} />
-          <a href={`https://arxiv.org/abs/${spec.paper.slice('arXiv:'.length)}`} title="The paper">
-            {spec.year}
-          </a>
+          <Formula tex={report.isOwn ? String.raw`y = \gamma\,${OWN_TEX}(x) + \beta` : spec.formula} />
+          {!report.isOwn && (
+            <a href={`https://arxiv.org/abs/${spec.paper.slice('arXiv:'.length)}`} title="The paper">
+              {spec.year}
+            </a>
+          )}
           <span className="scalars">
             {Object.entries(report.scalars).map(([name, value]) => (
               <span key={name}>
@@ -105,7 +117,17 @@ export function LiveFormula({
       )}
       <span className="wgsl">
         <Menu label="The WGSL of this norm" sign="WGSL" title="The code that computes it on the GPU">
-          <pre>{shaderSource(`norm/${report.norm}`)}</pre>
+          <button
+            type="button"
+            className="small"
+            onClick={({ currentTarget }) => {
+              currentTarget.closest('details')?.removeAttribute('open');
+              openEditor(store, report.norm);
+            }}
+          >
+            Edit it: your own {spec.label}
+          </button>
+          <pre>{report.isOwn ? text : memberSource(report.norm)}</pre>
         </Menu>
       </span>
     </>

@@ -40,7 +40,8 @@ function Values({ run, report, look }: Props & { readonly look: Look }) {
   const isDark = useIsDark();
   const [isSorted, setSorted] = useState(false);
   const { u, C } = look;
-  const { drive } = normSpec(report.norm);
+  const spec = normSpec(report.norm);
+  const drive = report.isOwn ? `${spec.drive} of ${spec.label} itself` : spec.drive;
   const [figure, menu] = useFigure({
     name: 'map',
     title: `${drive} of each token and channel, ${sitePhrase(report.site)}`,

@@ -20,7 +20,11 @@ export function ParityLight() {
   const judgement = useExperiment(shownJudgement);
   const phase = useExperiment((state) => state.run.phase);
   const canAsk = useExperiment(
-    (state) => state.run.result !== null && state.run.phase === 'idle' && !isStale(state),
+    (state) =>
+      state.run.result !== null &&
+      !state.run.result.plan.own &&
+      state.run.phase === 'idle' &&
+      !isStale(state),
   );
   const about =
     'Runs the same weights and tokens through onnxruntime-web (WASM), an engine that is not ours, and compares.';

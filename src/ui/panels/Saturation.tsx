@@ -2,12 +2,12 @@ import { bends, normSpec } from '../../norm/registry.ts';
 import { FIGURES, setMicroscope } from '../../store/microscope.ts';
 import type { Figure } from '../../store/microscope.ts';
 import { DriveHistogram } from '../charts/DriveHistogram.tsx';
-import { Badge, RecordedBadge, Tag } from '../controls/Badge.tsx';
+import { RecordedBadge, SourceBadges, Tag } from '../controls/Badge.tsx';
 import { SiteAlpha } from '../controls/SiteAlpha.tsx';
 import { sitePhrase } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import { useLook, useRun } from '../look.ts';
-import { total } from '../statistics.ts';
+import { driveOf, total } from '../statistics.ts';
 import { AlphaFigure } from './AlphaFigure.tsx';
 import { CurveFigure } from './CurveFigure.tsx';
 import { DepthFigure } from './DepthFigure.tsx';
@@ -34,15 +34,16 @@ export function Saturation() {
         <div className="placeholder">The curve of the norm appears here with the first run.</div>
       </section>
     );
+  const { name, label } = normSpec(report.norm);
   const alpha = run.plan.sites[report.site.id]?.alphaScale ?? 1;
   const broken = total(report.tokens.nonfinite);
   return (
     <section className="saturation" aria-label="Saturation">
       <header>
         <h2>
-          {normSpec(report.norm).name} at work <small>{sitePhrase(report.site)}</small>
+          {report.isOwn ? `Your own ${label}` : name} at work <small>{sitePhrase(report.site)}</small>
         </h2>
-        <Badge source={report.source} />
+        <SourceBadges source={report.source} own={report.isOwn ? report : undefined} />
         <RecordedBadge isShort />
         {alpha !== 1 && <Tag about="This site’s own α is multiplied by this.">α × {alpha.toFixed(2)}</Tag>}
         {report.isMeasured && <span className="badge">statistics of this prompt</span>}
@@ -61,7 +62,7 @@ export function Saturation() {
           <div className="bend-head">
             <h2>
               {bends(report.norm) ? 'How far into the bend' : 'How wide the values spread'}{' '}
-              <small>histogram of {normSpec(report.norm).drive} over all tokens</small>
+              <small>histogram of {driveOf(report)} over all tokens</small>
             </h2>
             <SiteAlpha report={report} />
           </div>

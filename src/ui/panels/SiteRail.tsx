@@ -1,11 +1,12 @@
 import type { CSSProperties } from 'react';
-import { bends, normSpec } from '../../norm/registry.ts';
+import { bends } from '../../norm/registry.ts';
+import { nameIn } from '../../store/own.ts';
 import { setView, shownSite } from '../../store/store.ts';
 import { normColor } from '../colors.ts';
 import { percent, siteName, sitePhrase } from '../format.ts';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
 import { useRun } from '../look.ts';
-import { average, total } from '../statistics.ts';
+import { average, driveOf, total } from '../statistics.ts';
 
 /** One box a norm site, filled by the share of values that are saturated; the last layer on top. */
 export function SiteRail() {
@@ -15,14 +16,15 @@ export function SiteRail() {
   const locked = useExperiment((state) => state.view.site);
   const isDark = useIsDark();
   const sites = run?.sites.toReversed() ?? [];
-  const drives = new Set(sites.map(({ norm }) => normSpec(norm).drive));
+  const drives = new Set(sites.map(driveOf));
   return (
     <nav className="rail" aria-label="Depth">
       <h2>
         Site <small>{drives.size === 1 ? `|${[...drives][0]}| > 2` : 'beyond 2'}</small>
       </h2>
       <div className="rail-list">
-        {sites.map(({ site, norm, tokens, isMeasured }) => {
+        {sites.map(({ site, norm, isOwn, tokens, isMeasured }) => {
+          const name = nameIn(norm, isOwn);
           const share = average(tokens.over2);
           const broken = total(tokens.nonfinite);
           return (
@@ -32,8 +34,8 @@ export function SiteRail() {
               className={`site ${site.id === shown ? 'on' : ''} ${bends(norm) ? '' : 'stand-in'}`}
               style={{ '--share': share } as CSSProperties}
               aria-pressed={site.id === locked}
-              aria-label={`${sitePhrase(site)}, ${normSpec(norm).label}: ${percent(share)} beyond 2${broken ? `, ${broken} values are NaN or Inf` : ''}`}
-              title={`${site.id} · ${normSpec(norm).label}${isMeasured ? ' · statistics of this prompt' : ''}`}
+              aria-label={`${sitePhrase(site)}, ${name}: ${percent(share)} beyond 2${broken ? `, ${broken} values are NaN or Inf` : ''}`}
+              title={`${site.id} · ${name}${isMeasured ? ' · statistics of this prompt' : ''}`}
               onPointerEnter={() => setView(store, { hoverSite: site.id })}
               onPointerLeave={() => setView(store, { hoverSite: null })}
               onFocus={() => setView(store, { hoverSite: site.id })}

@@ -2,7 +2,7 @@ import type { Timings } from '../../bench/timings.ts';
 import type { Environment } from '../../engine/api.ts';
 import { adapterName } from '../../gpu/device.ts';
 import type { OpKind } from '../../model/program.ts';
-import { normSpec } from '../../norm/registry.ts';
+import { namesIn } from '../../store/own.ts';
 import { isStale, setView } from '../../store/store.ts';
 import { PlanBadge, Tag } from '../controls/Badge.tsx';
 import { duration, percent } from '../format.ts';
@@ -107,7 +107,7 @@ function Verdict({ timings, environment }: { readonly timings: Timings; readonly
   const { median, p10, p90, n } = (representative.gpuMs ?? representative.wallMs).summary;
   const step = stepMs(environment, clock);
   const norms = kindShares(timings, environment)?.find(({ kind }) => kind === 'norm');
-  const names = [...new Set(Object.values(plan.sites).map(({ norm }) => normSpec(norm).label))];
+  const names = namesIn(plan);
   return (
     <>
       <b>
