@@ -3,13 +3,13 @@ import { readFile } from 'node:fs/promises';
 import { AxeBuilder } from '@axe-core/playwright';
 import { csvParse } from 'd3-dsv';
 import onnxProto from 'onnx-proto';
-import type { Page } from 'playwright';
+import type { Download, Page } from 'playwright';
 import * as v from 'valibot';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { bends, MAIN_NORM_IDS, NORMS, normSpec } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
 import { RunReceipt } from '../../src/receipt/schema.ts';
-import { after, home, openApp, settled, shown, status } from './app.ts';
+import { after, exported, home, openApp, settled, shown, status } from './app.ts';
 import type { App } from './app.ts';
 import golden from '../golden/layernorm/golden.json' with { type: 'json' };
 
@@ -57,15 +57,9 @@ beforeEach(async () => {
 const radio = (name: string) => page.getByRole('radio', { name, exact: true });
 const bar = () => page.locator('.norm-bar');
 
-async function exported(name: string): Promise<string> {
-  const [download] = await Promise.all([
-    page.waitForEvent('download'),
-    page.getByRole('button', { name }).click(),
-  ]);
-  return readFile(await download.path(), 'utf8');
-}
+const textOf = async (download: Download): Promise<string> => readFile(await download.path(), 'utf8');
 const receipt = async (): Promise<RunReceipt> =>
-  v.parse(RunReceipt, JSON.parse(await exported('Export JSON')));
+  v.parse(RunReceipt, JSON.parse(await textOf(await exported(page, 'Export JSON'))));
 
 describe('a first visit', () => {
   it('shows a recorded run at once, then runs the first prompt by itself', async () => {
@@ -74,7 +68,9 @@ describe('a first visit', () => {
     await page.locator('.dots canvas').waitFor();
     const next = page.getByRole('region', { name: 'Next token' }).locator('li');
     const recorded = await next.first().textContent();
+    await page.getByLabel('Export', { exact: true }).click();
     expect(await page.getByRole('button', { name: 'Export JSON' }).isDisabled()).toBe(true);
+    await page.keyboard.press('Escape');
     await radio('DyT').check();
     await page.getByRole('heading', { name: 'Dynamic Tanh at work' }).waitFor();
     await radio('LayerNorm').check();
@@ -278,7 +274,7 @@ describe('exports', () => {
       expect(curve.counts.reduce((sum, n) => sum + n, 0)).toBe(counted);
     }
 
-    const rows = csvParse(await exported('Export CSV'));
+    const rows = csvParse(await textOf(await exported(page, 'Export CSV')));
     const std = rows.filter(
       ({ table, site, name }) => table === 'token' && site === 'ln_f' && name === 'std',
     );
@@ -342,12 +338,9 @@ describe('onnxruntime', () => {
   it('gets the model with the chosen norms as a file', async () => {
     await after(page, () => radio('Raw swap').check(), shown);
     await after(page, () => radio('DyISRU').check(), shown);
-    await page.getByLabel('ONNX', { exact: true }).click();
+    await page.getByLabel('Export', { exact: true }).click();
     await page.getByRole('checkbox', { name: /f16/ }).check();
-    const [download] = await Promise.all([
-      page.waitForEvent('download'),
-      page.getByRole('button', { name: 'Export ONNX' }).click(),
-    ]);
+    const download = await exported(page, 'Export ONNX');
     expect(download.suggestedFilename()).toBe('fairy-tale-gpt-layernorm-swap-f16.onnx');
     const model = onnxProto.onnx.ModelProto.decode(await readFile(await download.path()));
     expect(model.producerName).toBe('Normscope');

@@ -1,6 +1,6 @@
 // The built app in a real browser: one server and one browser a test file.
 import { chromium } from 'playwright';
-import type { Browser, Page } from 'playwright';
+import type { Browser, Download, Page } from 'playwright';
 import { preview } from 'vite';
 import { BROWSER_FLAGS, findBrowser } from '../browser.mjs';
 
@@ -87,6 +87,18 @@ export async function after(page: Page, act: () => Promise<unknown>, done = sett
   await act();
   await page.waitForFunction(() => document.documentElement.dataset['busy'] === 'seen');
   await done(page);
+}
+
+/** The file that an entry of the export menu gives. */
+export async function exported(page: Page, name: string): Promise<Download> {
+  const menu = page.locator('details', { has: page.getByLabel('Export', { exact: true }) });
+  if (!(await menu.evaluate((element) => element.hasAttribute('open'))))
+    await menu.locator('summary').click();
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    menu.getByRole('button', { name }).click(),
+  ]);
+  return download;
 }
 
 let visits = 0;

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { FIRST_MODEL } from '../../src/model/catalog.ts';
 import { FIRST_NORM, normSpec, STORY_NORM } from '../../src/norm/registry.ts';
 import { RunReceipt } from '../../src/receipt/schema.ts';
-import { after, openApp, settled, status } from './app.ts';
+import { after, exported, openApp, settled, status } from './app.ts';
 import type { App } from './app.ts';
 import { GOLDEN, goldenFiles, largerFiles, serveHub } from './hub.ts';
 import type { Files } from './hub.ts';
@@ -55,10 +55,7 @@ it('runs dropped files, swaps their norm and saves it; a broken folder leaves th
   expect(await model(page).inputValue()).toMatch(/^disk:llama@[0-9a-f]{16}$/);
   await after(page, () => radio(page, normSpec(STORY_NORM).label).check());
   expect(await radio(page, 'Raw swap').isChecked()).toBe(true);
-  const [download] = await Promise.all([
-    page.waitForEvent('download'),
-    page.getByRole('button', { name: 'Export JSON' }).click(),
-  ]);
+  const download = await exported(page, 'Export JSON');
   const receipt = v.parse(RunReceipt, JSON.parse(await readFile(await download.path(), 'utf8')));
   const { configuration } = receipt;
   expect(configuration.source).toBe('raw');

@@ -4,7 +4,7 @@ import type { Page } from 'playwright';
 import * as v from 'valibot';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RunReceipt } from '../../src/receipt/schema.ts';
-import { after, home, openApp, settled, shown, status } from './app.ts';
+import { after, exported, home, openApp, settled, shown, status } from './app.ts';
 import type { App } from './app.ts';
 
 const weightsOf = (twin: string): string => `**/models/fairy-tale-gpt/${twin}/model.safetensors`;
@@ -150,10 +150,7 @@ describe.each([
     await page.getByText(/5 tokens · .* tokens\/s on the CPU/).waitFor();
     await after(page, () => radio(page, 'Twin').check());
 
-    const [download] = await Promise.all([
-      page.waitForEvent('download'),
-      page.getByRole('button', { name: 'Export JSON' }).click(),
-    ]);
+    const download = await exported(page, 'Export JSON');
     const receipt = v.parse(RunReceipt, JSON.parse(await readFile(await download.path(), 'utf8')));
     expect(receipt.environment).toMatchObject({
       device: 'cpu',

@@ -4,7 +4,7 @@ import type { Page } from 'playwright';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { FIRST_NORM, NORM_IDS, normSpec, STORY_NORM } from '../../src/norm/registry.ts';
 import { SECTIONS } from '../../src/store/store.ts';
-import { after, home, openApp, settled, shown } from './app.ts';
+import { after, exported, home, openApp, settled, shown } from './app.ts';
 import type { App } from './app.ts';
 
 let app: App;
@@ -97,10 +97,7 @@ it('shows a run out of a file as it was, beside a fresh one of the same', async 
     () => page.getByRole('radio', { name: normSpec(STORY_NORM).label, exact: true }).check(),
     shown,
   );
-  const [download] = await Promise.all([
-    page.waitForEvent('download'),
-    page.getByRole('button', { name: 'Export JSON' }).click(),
-  ]);
+  const download = await exported(page, 'Export JSON');
   const text = await readFile(await download.path(), 'utf8');
   const receipt = JSON.parse(text) as { result: { next: { probability: number }[] } };
   const [likeliest] = receipt.result.next;

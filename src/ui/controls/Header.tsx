@@ -1,10 +1,9 @@
 import { isBrought, placeOf } from '../../model/model-id.ts';
 import { SECTIONS, setView, THEMES } from '../../store/store.ts';
 import type { Section, Theme } from '../../store/store.ts';
-import { exportRun } from '../exports.ts';
 import { useCopied, useExperiment, useWires } from '../hooks.ts';
 import { ModelChoice } from '../models/ModelChoice.tsx';
-import { OnnxMenu } from './OnnxMenu.tsx';
+import { ExportMenu } from './ExportMenu.tsx';
 
 const SECTION_WORDS: Record<Section, readonly [name: string, about: string]> = {
   microscope: ['Microscope', 'What normalization does to your sentence, and costs on your machine'],
@@ -42,13 +41,7 @@ export function Header() {
       <p className="tagline">{SECTION_WORDS[section][1]}</p>
       <nav aria-label="Page">
         <ModelChoice />
-        <button type="button" disabled={!hasRun} onClick={() => exportRun(store.getState(), 'json')}>
-          Export JSON
-        </button>
-        <button type="button" disabled={!hasRun} onClick={() => exportRun(store.getState(), 'csv')}>
-          Export CSV
-        </button>
-        <OnnxMenu />
+        <ExportMenu />
         <ShareButton />
         <button
           type="button"

@@ -52,7 +52,7 @@ export function FitPage() {
         )}
         <div className="bench-progress">
           <p role="status">
-            <StatusWords live={live} isBusy={isBusy} latest={shown} />
+            <StatusWords live={live} isBusy={isBusy} isLoading={!loaded} latest={shown} />
           </p>
         </div>
         <History />
@@ -73,10 +73,12 @@ export function FitPage() {
 function StatusWords({
   live,
   isBusy,
+  isLoading,
   latest,
 }: {
   readonly live: FitLive | null;
   readonly isBusy: boolean;
+  readonly isLoading: boolean;
   readonly latest: KeptFit | null;
 }) {
   if (live)
@@ -87,7 +89,9 @@ function StatusWords({
     );
   if (isBusy) return 'Starting';
   const words = !latest
-    ? 'Ready to fit'
+    ? isLoading
+      ? 'Waiting for the weights…'
+      : 'Ready to fit'
     : latest.report.isStopped
       ? 'Stopped; what was fitted is kept'
       : `Fitted in ${number(secondsOf(latest.report), 3)} s`;

@@ -1,11 +1,12 @@
 import { useState } from 'react';
-import { exportOnnx } from '../exports.ts';
+import { exportOnnx, exportRun } from '../exports.ts';
 import { useExperiment, useWires } from '../hooks.ts';
 import { Menu } from './Menu.tsx';
 
-/** The model with the norms that are chosen now, as a file for any other runtime. */
-export function OnnxMenu() {
+/** The run that is shown as a file, and the model with the norms that are chosen now for any other runtime. */
+export function ExportMenu() {
   const { store, session } = useWires();
+  const hasRun = useExperiment((state) => state.run.result !== null);
   const isLoaded = useExperiment((state) => state.run.loaded !== null);
   const [isHalf, setHalf] = useState(false);
   const [isFolded, setFolded] = useState(false);
@@ -16,7 +17,15 @@ export function OnnxMenu() {
     ['past keys and values', 'For decoding a token at a time', hasPast, setPast],
   ] as const;
   return (
-    <Menu label="ONNX" sign="ONNX ▾" title="Take the model with these norms to another runtime">
+    <Menu label="Export" sign="Export ▾" title="Take this run, or the model with these norms, along">
+      <h3>This run</h3>
+      <button type="button" disabled={!hasRun} onClick={() => exportRun(store.getState(), 'json')}>
+        Export JSON
+      </button>
+      <button type="button" disabled={!hasRun} onClick={() => exportRun(store.getState(), 'csv')}>
+        Export CSV
+      </button>
+      <h3>This model, with these norms</h3>
       {options.map(([label, about, value, set]) => (
         <label key={label} title={about}>
           <span>{label}</span>
