@@ -1,5 +1,5 @@
 // The questions people come with, answered from a report in words that its intervals support, and no others.
-import { REFERENCE } from './spec.ts';
+import { LEVELS, REFERENCE } from './spec.ts';
 import type {
   Answer,
   BenchComparison,
@@ -25,7 +25,7 @@ const list = (words: readonly string[]): string =>
 /** Three digits, and none finer than the clock's step in a batch. */
 function time(us: number, stepUs = 0): string {
   const whole = toQuantum(us, stepUs);
-  return whole >= 1000 ? `${(whole / 1000).toPrecision(3)} ms` : `${whole.toPrecision(3)} µs`;
+  return Math.abs(whole) >= 1000 ? `${(whole / 1000).toPrecision(3)} ms` : `${whole.toPrecision(3)} µs`;
 }
 
 const labelOf = ({ contestants }: BenchReport, id: string): string =>
@@ -143,7 +143,10 @@ function fastest(report: BenchReport): Answer {
 function share(report: BenchReport): Answer {
   const question = 'How much of this model’s prefill and decode do all norms together cost?';
   type Shared = Breakdown & { readonly normShare: NonNullable<Breakdown['normShare']> };
-  const shared = report.breakdowns.filter((one): one is Shared => one.normShare !== null);
+  // Norms that were taken inside other operations have no time of their own.
+  const shared = report.breakdowns.filter(
+    (one): one is Shared => one.normShare !== null && one.operations.some(({ kind }) => kind === 'norm'),
+  );
   if (!shared.length)
     return {
       id: 'share',
@@ -177,11 +180,16 @@ function dispatch(report: BenchReport): Answer {
   const { dispatchWorth } = report;
   const fusions = dispatchWorth.filter((one) => one.method === 'fusion');
   const told = fusions.length ? fusions : dispatchWorth;
-  const words = ({ level, method, us, ci }: DispatchWorth): string => {
-    if (method === 'empty') return `at least about ${time(Math.max(0, us))} ${LEVEL_WORDS[level]}`;
+  // Of several clocks the finest speaks; the others stand below.
+  const level = LEVELS.find((one) => told.some((worth) => worth.level === one));
+  const words = ({ method, of, us, ci }: DispatchWorth): string => {
+    if (method === 'empty') return `at least about ${time(Math.max(0, us))}`;
     const [low, high] = ci ?? [us, us];
-    if (low <= 0 && high >= 0) return `nothing that could be told from zero ${LEVEL_WORDS[level]}`;
-    return `${time(low)} to ${time(high)} ${LEVEL_WORDS[level]}`;
+    const where = of === undefined ? '' : `${of}: `;
+    if (low <= 0 && high >= 0) return `${where}nothing that could be told from zero`;
+    return low > 0
+      ? `${where}it saves ${time(low)} to ${time(high)}`
+      : `${where}fusing costs ${time(-high)} to ${time(-low)} more`;
   };
   const isSupported = fusions.some(({ ci }) => ci && (ci[0] > 0 || ci[1] < 0));
   const missing = fusions.length
@@ -191,9 +199,12 @@ function dispatch(report: BenchReport): Answer {
     id: 'dispatch',
     question,
     answer: told.length
-      ? `${list(told.map(words))}.${missing}${caveat(report)}`
+      ? `${told
+          .filter((worth) => worth.level === level)
+          .map(words)
+          .join('; ')}, ${LEVEL_WORDS[level ?? 'gpu']} for each dispatch.${missing}${caveat(report)}`
       : 'Not measured: the bench was stopped before.',
-    support: told.map(({ level, method, support }) => `${level}, ${method}: ${support}`),
+    support: told.map((worth) => `${worth.level}, ${worth.method}: ${worth.support}: ${words(worth)}`),
     isSupported,
   };
 }

@@ -316,6 +316,8 @@ export type DispatchWorth = {
   readonly level: Level;
   /** `fusion`: one model in programs of more and fewer dispatches. `empty`: the least, from dispatches that do nothing. */
   readonly method: 'fusion' | 'empty';
+  /** Which cell and model, of a fusion. */
+  readonly of?: string;
   readonly us: number;
   readonly ci: readonly [number, number] | null;
   readonly support: string;

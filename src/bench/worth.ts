@@ -6,7 +6,12 @@ import { median, medianInterval } from './statistics.ts';
 type Measured = Pick<BenchReport, 'spec' | 'roofline' | 'contestants' | 'results'>;
 
 /** Microseconds a dispatch by rounds in which both programs ran. */
-function worthOf(more: BenchResult, fewer: BenchResult, { spec }: Measured): DispatchWorth[] {
+function worthOf(
+  more: BenchResult,
+  fewer: BenchResult,
+  label: string,
+  { spec }: Measured,
+): DispatchWorth[] {
   const removed = (more.dispatches ?? 0) - (fewer.dispatches ?? 0);
   const savedUs = more.samplesUs.flatMap((us, round) => {
     const other = fewer.samplesUs[round] ?? null;
@@ -17,6 +22,7 @@ function worthOf(more: BenchResult, fewer: BenchResult, { spec }: Measured): Dis
     {
       level: more.level,
       method: 'fusion',
+      of: `${more.cell}, ${label}`,
       us: median(savedUs),
       ci: medianInterval(savedUs, spec),
       support: `${more.cell}: ${more.contestant} with ${more.dispatches} dispatches and with ${fewer.dispatches}, ${savedUs.length} rounds`,
@@ -38,7 +44,7 @@ export function dispatchWorth(measured: Measured): DispatchWorth[] {
         ({ cell, level, contestant }) =>
           cell === more.cell && level === more.level && others.some(({ id }) => id === contestant),
       )
-      .flatMap((fewer) => worthOf(more, fewer, measured));
+      .flatMap((fewer) => worthOf(more, fewer, one.label, measured));
   });
   if (!roofline) return fused;
   const { gpuUs, wallUs } = roofline.emptyDispatch;

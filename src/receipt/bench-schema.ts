@@ -230,6 +230,7 @@ export const BenchReceipt = v.strictObject({
     v.strictObject({
       level,
       method: v.picklist(['fusion', 'empty']),
+      of: v.exactOptional(text),
       us: number,
       ci: v.nullable(interval),
       support: text,

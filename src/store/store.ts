@@ -306,6 +306,8 @@ const sameValues = (a: SitePlan['values'] = {}, b: SitePlan['values'] = {}): boo
 /** Value by value: asked at every hover, where spelling out thousands of fitted values would be felt. */
 export const samePlan = (a: Plan, b: Plan): boolean =>
   a.weights === b.weights &&
+  a.own?.norm === b.own?.norm &&
+  a.own?.source === b.own?.source &&
   Object.keys(a.sites).length === Object.keys(b.sites).length &&
   Object.entries(a.sites).every(([id, one]) => {
     const other = b.sites[id];

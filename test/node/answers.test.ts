@@ -93,17 +93,21 @@ describe('the other three', () => {
   test('a dispatch is worth at least an empty one, and what fusing saves where that was measured', () => {
     const empty = of('dispatch', benchReportOf());
     expect(empty).toMatchObject({ isSupported: false });
-    expect(empty.answer).toContain('at least about 1.50 µs of GPU time');
+    expect(empty.answer).toContain('at least about 1.50 µs, of GPU time');
     const worth = (ci: readonly [number, number]) =>
       of(
         'dispatch',
         benchReportOf(undefined, {
-          dispatchWorth: [{ level: 'amortised', method: 'fusion', us: 2, ci, support: 'x' }],
+          dispatchWorth: [{ level: 'amortised', method: 'fusion', of: 'x twin', us: 2, ci, support: 'x' }],
         }),
       );
     expect(worth([1, 3])).toMatchObject({
       isSupported: true,
-      answer: expect.stringContaining('1.00 µs to 3.00 µs of wall'),
+      answer: expect.stringContaining('x twin: it saves 1.00 µs to 3.00 µs, of wall time'),
+    });
+    expect(worth([-3000, -1200])).toMatchObject({
+      isSupported: true,
+      answer: expect.stringContaining('fusing costs 1.20 ms to 3.00 ms more'),
     });
     expect(worth([-1, 3])).toMatchObject({
       isSupported: false,

@@ -153,7 +153,7 @@ function Positions({ a, b, vocabSize }: { readonly a: Run; readonly b: Run; read
         <p>
           {first && site ? (
             <>
-              They part {sitePhrase(site)}, at <code>{visible(b.tokens[first.token]?.text ?? '')}</code>:
+              They part at {sitePhrase(site)}, in <code>{visible(b.tokens[first.token]?.text ?? '')}</code>:
               there the residual streams’ cosine falls under {ALIKE}.
             </>
           ) : (

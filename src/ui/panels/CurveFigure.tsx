@@ -65,11 +65,11 @@ export function CurveFigure({ run, report, look }: Props) {
           setMicroscope(store, { channel: at });
         }}
       />
+      <div className="curve-tools">
+        <Colourings isKept={look !== null} />
+        {menu}
+      </div>
       <div className="curve-legend">
-        <div className="curve-tools">
-          <Colourings isKept={look !== null} />
-          {menu}
-        </div>
         {colouring === 'token' && <SpreadLegend report={report} isDark={isDark} />}
         {colouring === 'channel' && (
           <div className="fits" role="group" aria-label="Channels that hold the extremes">
