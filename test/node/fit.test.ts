@@ -12,6 +12,10 @@ import { fitAll, methodsFor, METHODS } from '../../src/fit/spec.ts';
 import type { FitReport } from '../../src/fit/spec.ts';
 import { parseSafetensors, toFloat32, writeSafetensors } from '../../src/format/safetensors.ts';
 import { Library } from '../../src/engine/library.ts';
+import { openInto } from '../../src/engine/opened.ts';
+import { firstTwin, trainedNorms } from '../../src/model/catalog.ts';
+import type { Checkpoint } from '../../src/model/model.ts';
+import { onCpu } from '../../src/model/opened.ts';
 import { convertModel } from '../../src/engine/convert.ts';
 import type { Plan } from '../../src/model/plan.ts';
 import { resolveTheta } from '../../src/model/plan.ts';
@@ -229,8 +233,84 @@ describe('a converted model', async () => {
         );
       }
       expect(again.file.tensors.get('ln_f.weight')?.dtype).toBe('F32');
+      // The same folder, dropped on the page.
+      const opened = await drop(`fairy-tale-gpt-${id}/`, [...folder]);
+      expect(opened.survey.family).toBe(checkpoint.config?.['model_type']);
+      expect(opened.survey.hasTokenizer).toBe(true);
+      expect(opened.survey.sites).toEqual(sites.map((one) => ({ ...one, norm: id })));
+      await sameModel(opened.checkpoint, again);
     },
   );
+
+  const drop = async (prefix: string, files: [path: string, bytes: Uint8Array][]) => {
+    const what = {
+      files: files
+        .filter(([path]) => path.startsWith(prefix))
+        .map(([path, bytes]) => ({ path, file: new Blob([bytes.slice()]) })),
+    };
+    const put = async ({ streamed }: Checkpoint) => {
+      for await (const tensor of streamed?.read() ?? []) void tensor;
+      return async () => undefined;
+    };
+    const { survey, model, loaded } = await openInto(library, what, 2 ** 30, put);
+    return { survey, model, checkpoint: await library.checkpoint(loaded.weights) };
+  };
+  const sameModel = async (one: Checkpoint, other: Checkpoint): Promise<void> => {
+    const { model, file, norm, context, vocabSize } = await onCpu(one);
+    expect({ norm, context, vocabSize }).toEqual({
+      norm: other.norm,
+      context: other.context,
+      vocabSize: other.vocabSize,
+    });
+    expect(model.dims).toEqual(other.model.dims);
+    expect(model.norm.eps).toBe(other.model.norm.eps);
+    expect([...file.tensors.keys()].toSorted()).toEqual([...other.file.tensors.keys()].toSorted());
+    for (const [name, tensor] of file.tensors)
+      expect(Buffer.compare(tensor.bytes, other.file.tensors.get(name)?.bytes ?? Buffer.of()), name).toBe(0);
+  };
+  const bundled = (paths: readonly string[]): [string, Uint8Array][] =>
+    paths.map((path) => [path, readBytes(`public/models/${path}`)]);
+
+  test.each(trainedNorms(info))('a twin’s own folder opens too: %s', async (id) => {
+    const weightsOf = (norm: NormId) => library.checkpoint(`fairy-tale-gpt/${norm}`);
+    const files = bundled([`fairy-tale-gpt/${id}/config.json`, `fairy-tale-gpt/${id}/model.safetensors`]);
+    const opened = await drop('', files);
+    expect(opened.survey.hasTokenizer).toBe(false);
+    await sameModel(opened.checkpoint, await weightsOf(id));
+  });
+
+  test('its whole folder brings tokenizer and texts along, and is checked', async () => {
+    const { twins, tokenizer, calibration, heldOut } = info;
+    const twin = twins[firstTwin(info)];
+    if (!twin || !calibration || !heldOut) throw new Error('the page has a model with texts');
+    const paths = ['model.json', twin.config, twin.weights.path, tokenizer.path, calibration.path];
+    const files = bundled([...paths, heldOut.path].map((path) => `fairy-tale-gpt/${path}`));
+    const { model, checkpoint: opened } = await drop('', files);
+    expect(opened.norm).toBe(firstTwin(info));
+    for (const use of ['calibration', 'heldOut'] as const)
+      expect(await library.windows(model.id, use)).toEqual(await library.windows('fairy-tale-gpt', use));
+    expect((await library.tokenize(model.id, 'Omeed likes')).map(({ id }) => id)).toEqual(
+      (await library.tokenize('fairy-tale-gpt', 'Omeed likes')).map(({ id }) => id),
+    );
+    const changed = files.map(([path, bytes]): [string, Uint8Array] =>
+      path.endsWith(heldOut.path) ? [path, bytes.map((byte) => byte ^ 1)] : [path, bytes],
+    );
+    const { model: other } = await drop('', changed);
+    await expect(library.windows(other.id, 'heldOut')).rejects.toThrow(/another file than the one/);
+    // A configuration that names a norm is believed: tensors of another one are refused.
+    const dyt = 'fairy-tale-gpt/dyt/';
+    const mixed = bundled([`${dyt}config.json`, 'fairy-tale-gpt/layernorm/model.safetensors']);
+    const [config, weights] = mixed;
+    if (!config || !weights) throw new Error('there are two');
+    await expect(drop('', [config, [`${dyt}model.safetensors`, weights[1]]])).rejects.toThrow(
+      /"h.0.ln_1.alpha".* is missing/,
+    );
+    const card = JSON.stringify({ schema: 'normscope/model/1', twins: 3 });
+    const bad = files.map(([path, bytes]): [string, Uint8Array] =>
+      path.endsWith('model.json') ? [path, new TextEncoder().encode(card)] : [path, bytes],
+    );
+    await expect(drop('', bad)).rejects.toMatchObject({ code: 'bad-file', hint: /save the model again/ });
+  });
 
   test('of several norms is refused with a reason', () => {
     const plan = planOf('dyt');
