@@ -5,14 +5,12 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Library } from '../engine/library.ts';
 import type { Get } from '../format/fetch.ts';
-import { firstTwin, parseModelInfo, trainedNorms, weightsId } from '../model/catalog.ts';
+import { CARD, firstTwin, parseModelInfo, trainedNorms, weightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import { NORM_IDS } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import { usage } from './args.ts';
 import { isFolder, readText } from './files.ts';
-
-const CARD = 'model.json';
 
 export type Chosen = { readonly info: ModelInfo; readonly weights: string; readonly folder: URL };
 

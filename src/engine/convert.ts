@@ -5,6 +5,7 @@ import { sha256 } from '../format/fetch.ts';
 import { Problem } from '../problem.ts';
 import type { Plan } from '../model/plan.ts';
 import type { Checkpoint } from '../model/model.ts';
+import { CARD } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 
 /** How PyTorch takes an exported folder. */
@@ -51,7 +52,7 @@ export function convertModel(
       'Export it as ONNX.',
     );
   return [
-    { path: 'model.json', bytes: json(card) },
+    { path: CARD, bytes: json(card) },
     ...carried,
     { path: `${norm}/config.json`, bytes: json({ ...checkpoint.config, norm }) },
     { path, bytes },

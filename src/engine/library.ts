@@ -2,11 +2,11 @@
 // Every engine reads from one.
 import type { ConvertedFile } from '../fit/convert.ts';
 import { fetchFile, fetchResponse } from '../format/fetch.ts';
-import type { Get } from '../format/fetch.ts';
+import type { FileRef, Get } from '../format/fetch.ts';
 import { parseSafetensors } from '../format/safetensors.ts';
 import { Tokenizer } from '../format/tokenizer.ts';
 import type { TextCodec, Token } from '../format/tokenizer.ts';
-import { parseJson, parseModelInfo, splitWeightsId } from '../model/catalog.ts';
+import { CARD, parseJson, parseModelInfo, splitWeightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import { checkTensors, gptCheckpoint, GptConfig } from '../model/families/gpt.ts';
 import { sitesOf } from '../model/model.ts';
@@ -18,7 +18,12 @@ import { Problem } from '../problem.ts';
 import type { Loaded, LoadProgress } from './api.ts';
 import { needsWebGpu } from './patience.ts';
 
-type LoadedModel = { readonly info: ModelInfo; readonly tokenizer: TextCodec };
+type LoadedModel = {
+  readonly info: ModelInfo;
+  readonly tokenizer: TextCodec;
+  /** Reads a file of an opened model. */
+  readonly read?: (file: FileRef) => Promise<Uint8Array>;
+};
 
 /** Token ids of little-endian uint16. */
 export const readWindows = (bytes: Uint8Array): number[] =>
@@ -50,7 +55,7 @@ export class Library {
   async #fetchModel(id: string): Promise<LoadedModel> {
     const base = this.#folderOf(id);
     const get = this.#get;
-    const card = await fetchResponse(new URL('model.json', base), undefined, get);
+    const card = await fetchResponse(new URL(CARD, base), undefined, get);
     const info = parseModelInfo(`${id}/model.json`, await card.text());
     const json = new TextDecoder().decode(await fetchFile(base, info.tokenizer, { get }));
     return { info, tokenizer: new Tokenizer(`${id}/${info.tokenizer.path}`, json) };
@@ -133,10 +138,10 @@ export class Library {
     model: string,
     use: 'calibration' | 'heldOut',
   ): Promise<readonly (readonly number[])[] | null> {
-    const { info } = await this.model(model);
+    const { info, read } = await this.model(model);
     const file = info[use];
     if (!file) return null;
-    const bytes = await fetchFile(this.#folderOf(model), file, { get: this.#get });
+    const bytes = await (read?.(file) ?? fetchFile(this.#folderOf(model), file, { get: this.#get }));
     const n = file.windowTokens;
     const all = readWindows(bytes);
     return Array.from({ length: Math.floor(all.length / n) }, (_, i) => all.slice(n * i, n * (i + 1)));

@@ -2,7 +2,7 @@
 import { FileCache, keepIn } from '../format/cache.ts';
 import { hubFiles, parseHubAddress } from '../format/hub.ts';
 import { parseStrictJson } from '../format/json.ts';
-import { droppedFiles, readSmall } from '../format/source.ts';
+import { readSmall } from '../format/source.ts';
 import type { Source } from '../format/source.ts';
 import { openTensors } from '../format/tensors.ts';
 import type { IndexedTensor } from '../format/tensors.ts';
@@ -10,7 +10,7 @@ import type { Dtype } from '../format/safetensors.ts';
 import { IdCodec, Tokenizer } from '../format/tokenizer.ts';
 import type { TextCodec } from '../format/tokenizer.ts';
 import { sha256 } from '../format/fetch.ts';
-import { weightsId } from '../model/catalog.ts';
+import { MODEL_SCHEMA, weightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import {
   bindTensors,
@@ -27,18 +27,18 @@ import { Problem, problemData } from '../problem.ts';
 import type { ProblemData } from '../problem.ts';
 import type { Survey, Opened, OpenWhat } from './api.ts';
 import type { Library } from './library.ts';
+import { cardFileReader, checkpointFiles, CONFIG, TOKENIZER } from './model-folder.ts';
+import type { CardedSource } from './model-folder.ts';
 
-const CONFIG = 'config.json';
 const IMAGE_FORM = 'preprocessor_config.json';
-const TOKENIZER = 'tokenizer.json';
 const TOKENIZER_LIMIT_BYTES = 128 * 2 ** 20;
 
 async function sourceOf(
   what: OpenWhat,
   onNotice: (notice: Problem) => void,
   signal?: AbortSignal,
-): Promise<Source> {
-  if ('files' in what) return droppedFiles(what.files);
+): Promise<CardedSource> {
+  if ('files' in what) return checkpointFiles(what.files);
   const address = parseHubAddress(what.hub);
   if (!address) {
     throw new Problem(
@@ -47,7 +47,8 @@ async function sourceOf(
       'Write owner/name, or owner/name@revision.',
     );
   }
-  return keepIn(await FileCache.open(), await hubFiles(address, signal), onNotice);
+  const source = keepIn(await FileCache.open(), await hubFiles(address, signal), onNotice);
+  return { source, card: null };
 }
 
 /** Bytes of these files that an earlier download left here. */
@@ -77,10 +78,9 @@ async function imageFormOf(source: Source, signal?: AbortSignal): Promise<ImageF
 }
 
 /** A checkpoint of which only configuration and headers were read. */
-export type Found = {
+export type Found = CardedSource & {
   readonly survey: Survey;
   readonly checkpoint: OpenedCheckpoint;
-  readonly source: Source;
   readonly labels: readonly string[];
 };
 
@@ -98,7 +98,7 @@ export async function find(
   onNotice: (notice: Problem) => void,
   signal?: AbortSignal,
 ): Promise<Found> {
-  const source = await sourceOf(what, onNotice, signal);
+  const { source, card } = await sourceOf(what, onNotice, signal);
   const config = await readSmall(source, CONFIG, CONFIG_LIMIT_BYTES, signal);
   const blueprint = readConfig(CONFIG, config);
   const context = contextOf(blueprint, mostBytes);
@@ -110,6 +110,7 @@ export async function find(
   const files = await source.list(signal);
   return {
     source,
+    card,
     checkpoint,
     labels: blueprint.labels,
     survey: {
@@ -160,7 +161,7 @@ export async function openInto(
 ): Promise<Opened> {
   let notice: ProblemData | null = null;
   const found = await find(what, mostBytes, (problem) => (notice = problemData(problem)), signal);
-  const { survey, checkpoint, source } = found;
+  const { survey, checkpoint, source, card } = found;
   const { tokenizer, file } = await tokenizerOf(found, signal);
   const keep = await put(checkpoint);
   const { label, family, parameterCount, fileBytes } = survey;
@@ -171,16 +172,17 @@ export async function openInto(
   const weights = weightsId(id, norm);
   const stored = { path: 'model.safetensors', sizeBytes: fileBytes, sha256: digest };
   const info: ModelInfo = {
-    schema: 'normscope/model/1',
+    schema: MODEL_SCHEMA,
     id,
     name,
     license: '',
     description: `A ${family} model from ${label}.`,
+    ...card,
     parameterCount,
     tokenizer: file,
     twins: { [norm]: { config: CONFIG, weights: stored, heldOutLoss: Number.NaN } },
   };
-  library.add(weights, checkpoint, { info, tokenizer });
+  library.add(weights, checkpoint, { info, tokenizer, ...(card ? { read: cardFileReader(source) } : {}) });
   await keep(weights);
   return { model: info, loaded: await library.load(weights), survey, notice };
 }

@@ -10,6 +10,10 @@ export const FIRST_MODEL: string = MODEL_IDS[0];
 /** What is run before anybody typed. */
 export const FIRST_PROMPT = 'Omeed likes to eat potatoes';
 
+/** The file that describes a model's folder. */
+export const CARD = 'model.json';
+export const MODEL_SCHEMA = 'normscope/model/1';
+
 const FileRef = v.object({
   path: v.pipe(v.string(), v.regex(/^[\w./-]+$/)),
   sizeBytes: v.pipe(v.number(), v.integer(), v.minValue(1)),
@@ -25,7 +29,7 @@ const Windows = v.object({
 const Twin = v.object({ config: v.string(), weights: FileRef, heldOutLoss: v.number() });
 
 const Catalog = v.object({
-  schema: v.literal('normscope/model/1'),
+  schema: v.literal(MODEL_SCHEMA),
   id: v.string(),
   name: v.string(),
   license: v.string(),

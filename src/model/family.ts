@@ -2,6 +2,8 @@
 // that follow from it. One file a family in families/; hf.ts knows them all.
 import * as v from 'valibot';
 import { Problem } from '../problem.ts';
+import { NORM_IDS, normSpec } from '../norm/registry.ts';
+import type { NormId } from '../norm/registry.ts';
 import type { PatchShape } from '../kernel/embed.ts';
 import type { Activation } from '../kernel/matmul.ts';
 import type { Composer } from './compose.ts';
@@ -27,8 +29,8 @@ export type FamilySpec<C> = {
   readonly schema: v.GenericSchema<unknown, C>;
   /** What may stand before the names of the body's tensors, likeliest first. */
   readonly prefixes: readonly string[];
-  /** The norm these models are made with, by what it divides a token by. */
-  readonly norm: { readonly per: 'std' | 'rms'; eps(config: C): number };
+  /** The norm these models are made with: by what it divides a token by, or by name where the configuration has one. */
+  readonly norm: { readonly per: 'std' | 'rms' | ((config: C) => NormId); eps(config: C): number };
   readonly dims: (config: C) => Dims;
   /** In running order; the site's tensors are `<id>.<tensor>` as norm/registry.ts names them. */
   readonly sites: (config: C) => readonly FamilySite[];
@@ -54,7 +56,8 @@ export type FamilySpec<C> = {
 export type Blueprint<C = unknown> = Pick<FamilySpec<C>, 'prefixes' | 'isGated'> &
   Omit<Model, 'sites' | 'norm'> & {
     readonly config: C;
-    readonly norm: { readonly per: 'std' | 'rms'; readonly eps: number };
+    /** `isStated`: the configuration names it, and no tensors say otherwise. */
+    readonly norm: { readonly native: NormId; readonly isStated: boolean; readonly eps: number };
     readonly sites: readonly FamilySite[];
     /** Most tokens at once, whatever the machine. */
     readonly context: number;
@@ -75,6 +78,13 @@ export type Family = {
 const statedWidth = (raw: Readonly<Record<string, unknown>>): number =>
   String(raw['dtype'] ?? raw['torch_dtype'] ?? '').endsWith('16') ? 2 : 4;
 
+/** The member that divides a token by this. */
+const normPer = (per: 'std' | 'rms'): NormId => {
+  const id = NORM_IDS.find((norm) => normSpec(norm).line?.per === per);
+  if (!id) throw new RangeError(`Cannot find a norm by ${per}`);
+  return id;
+};
+
 export function defineFamily<C>(spec: FamilySpec<C>): Family {
   const { modelTypes, telltale, prefixes, isCausal, isGated } = spec;
   return {
@@ -92,6 +102,8 @@ export function defineFamily<C>(spec: FamilySpec<C>): Family {
       }
       const config = parsed.output;
       const dims = spec.dims(config);
+      const { per } = spec.norm;
+      const isStated = typeof per === 'function';
       return {
         family: modelTypes[0] ?? '',
         config,
@@ -103,7 +115,7 @@ export function defineFamily<C>(spec: FamilySpec<C>): Family {
         image: spec.image?.(config) ?? null,
         labels: spec.labels?.(config) ?? [],
         compose: (build) => spec.compose(config, build),
-        norm: { per: spec.norm.per, eps: spec.norm.eps(config) },
+        norm: { native: isStated ? per(config) : normPer(per), isStated, eps: spec.norm.eps(config) },
         dims,
         sites: spec.sites(config),
         tensors: spec.tensors(config),

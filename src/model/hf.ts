@@ -7,13 +7,14 @@ import { NORM_IDS, normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import { Problem } from '../problem.ts';
 import { BERT, DISTILBERT } from './families/bert.ts';
+import { GPT } from './families/gpt.ts';
 import { GPT2 } from './families/gpt2.ts';
 import { LLAMA } from './families/llama.ts';
 import { VIT } from './families/vit.ts';
 import type { Blueprint, Family, FamilySite } from './family.ts';
 import { matricesOf } from './matrices.ts';
 
-export const FAMILIES: readonly Family[] = [GPT2, LLAMA, BERT, DISTILBERT, VIT];
+export const FAMILIES: readonly Family[] = [GPT2, LLAMA, BERT, DISTILBERT, VIT, GPT];
 
 export const CONFIG_LIMIT_BYTES = 4 * 2 ** 20;
 
@@ -92,13 +93,6 @@ function checkTensor({ name, file, shape, dtype }: IndexedTensor, expected: read
     throw bad(name, file, `its dtype is ${dtype} and ${FLOATS.join(', ')} are read`);
 }
 
-/** The member that a family is made with. */
-const nativeNorm = (per: 'std' | 'rms'): NormId => {
-  const id = NORM_IDS.find((norm) => normSpec(norm).line?.per === per);
-  if (!id) throw new RangeError(`Cannot find a norm by ${per}`);
-  return id;
-};
-
 /** Tensors a member cannot do without; converted models may leave out a shift of zeros. */
 const requiredTensors = (norm: NormId, isNative: boolean): string[] =>
   Object.values(normSpec(norm).params).flatMap(({ tensor, isOptional, size, default: value, measured }) => {
@@ -106,13 +100,14 @@ const requiredTensors = (norm: NormId, isNative: boolean): string[] =>
     return tensor === null || isOptional || (isZeroShift && !isNative) ? [] : [tensor];
   });
 
-/** The member whose parameters these tensors are: the family's own if it can be, else the first that fits exactly. */
-function memberOf(names: readonly string[], native: NormId): NormId | undefined {
+/** The member whose parameters these tensors are: the stated or the family's own if it can be, else the first that fits exactly. */
+function memberOf(names: readonly string[], native: NormId, isStated: boolean): NormId | undefined {
   const knows = (id: NormId): boolean => {
     const known = new Set(Object.values(normSpec(id).params).map(({ tensor }) => tensor));
     return names.every((name) => known.has(name));
   };
   if (knows(native)) return native;
+  if (isStated) return undefined;
   return NORM_IDS.find((id) => knows(id) && requiredTensors(id, false).every((name) => names.includes(name)));
 }
 
@@ -120,10 +115,9 @@ function bindSite(
   site: FamilySite,
   stem: string,
   held: ReadonlyMap<string, IndexedTensor>,
-  { norm: { per }, dims }: Blueprint,
+  { norm: { native, isStated }, dims }: Blueprint,
   index: TensorIndex,
 ): BoundSite {
-  const native = nativeNorm(per);
   const tensors = new Map<string, IndexedTensor>();
   for (const [name, tensor] of held) {
     if (COUNTERS.has(name)) continue;
@@ -132,11 +126,11 @@ function bindSite(
     tensors.set(known, tensor);
   }
   const names = [...tensors.keys()];
-  const norm = memberOf(names, native);
+  const norm = memberOf(names, native, isStated);
   if (norm === undefined) {
     throw new Problem(
       'bad-file',
-      `Cannot use norm "${stem}" of ${index.label}: no norm of Normscope has the parameters ${names.join(', ').slice(0, 200)}`,
+      `Cannot use norm "${stem}" of ${index.label}: ${isStated ? `the configuration names ${normSpec(native).label}, and its parameters are not` : 'no norm of Normscope has the parameters'} ${names.join(', ').slice(0, 200)}`,
       HINT,
     );
   }

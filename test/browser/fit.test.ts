@@ -332,6 +332,12 @@ describe('a fit', () => {
       const got = await reopened.run(native, tokens, { probes: false });
       expect(got.logits.length).toBe(want.logits.length);
       expect(got.logits.every((value, i) => value === want.logits[i])).toBe(true);
+      // Dropped on the page it is a checkpoint as any other.
+      const dropped = files.map(({ path, bytes }) => ({ path, file: new Blob([bytes.slice()]) }));
+      const { loaded } = await engine.open({ files: dropped });
+      const brought = await engine.run({ ...native, weights: loaded.weights }, tokens, { probes: false });
+      expect(brought.logits.every((value, i) => value === want.logits[i])).toBe(true);
+      expect(brought.lossPerToken).toEqual(want.lossPerToken);
     } finally {
       await reopened.dispose();
     }

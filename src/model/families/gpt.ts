@@ -2,19 +2,22 @@
 // (GPT-2) or rotary; head tied to the embedding or its own. Matrices are out × in.
 import * as v from 'valibot';
 import type { TensorFile } from '../../format/safetensors.ts';
-import { normSpec } from '../../norm/registry.ts';
+import { isNormId, normSpec } from '../../norm/registry.ts';
 import type { NormId } from '../../norm/registry.ts';
 import { Problem } from '../../problem.ts';
 import type { Composer } from '../compose.ts';
+import { defineFamily } from '../family.ts';
 import type { Checkpoint } from '../model.ts';
 import type { Site } from '../plan.ts';
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1_000_000));
 
+const MODEL_TYPE = 'normscope-gpt';
+
 export const GptConfig = v.pipe(
   v.object({
-    model_type: v.literal('normscope-gpt'),
-    norm: v.string(),
+    model_type: v.literal(MODEL_TYPE),
+    norm: v.custom<NormId>((id) => typeof id === 'string' && isNormId(id), 'is no known norm'),
     n_layer: v.pipe(count, v.maxValue(512)),
     n_head: count,
     n_embd: count,
@@ -136,24 +139,35 @@ export function checkTensors({ config, norm, file }: GptFile): void {
     }
 }
 
+/** A twin or a converted model, as its folder has it. */
+export const GPT = defineFamily<GptConfig>({
+  modelTypes: [MODEL_TYPE],
+  telltale: ['norm', 'n_layer', 'norm_eps', 'position_embedding'],
+  schema: GptConfig,
+  prefixes: [''],
+  norm: { per: (config) => config.norm, eps: (config) => config.norm_eps },
+  dims: ({ n_ctx: T, n_embd: C, n_head: H, vocab_size: V, n_layer: L }) => ({
+    T,
+    C,
+    H,
+    G: H,
+    D: C / H,
+    F: MLP_WIDTH * C,
+    V,
+    L,
+  }),
+  sites: gptSites,
+  tensors: (config) =>
+    Object.fromEntries(Object.entries(gptTensors(config)).map(([name, shape]) => [name, { shape }])),
+  ignored: () => [],
+  isCausal: true,
+  isGated: false,
+  output: () => 'next',
+  compose: composeGpt,
+});
+
 /** A twin as a model that can run. */
 export function gptCheckpoint({ config, norm, file }: GptFile): Checkpoint {
-  const { n_ctx: T, n_embd: C, n_head: H, vocab_size: V, n_layer: L, norm_eps: eps } = config;
-  return {
-    model: {
-      family: config.model_type,
-      dims: { T, C, H, G: H, D: C / H, F: MLP_WIDTH * C, V, L },
-      norm: { eps },
-      sites: gptSites(config),
-      isCausal: true,
-      output: 'next',
-      image: null,
-      compose: (build) => composeGpt(config, build),
-    },
-    context: T,
-    vocabSize: V,
-    norm,
-    config,
-    file,
-  };
+  const model = GPT.read(file.file, config);
+  return { model, context: model.context, vocabSize: config.vocab_size, norm, config, file };
 }

@@ -64,7 +64,9 @@ export async function saveModel(session: Session, report: FitReport): Promise<vo
     for (const file of files) await write(folder, file);
     return;
   }
-  // Description and tokenizer are the first model's own.
-  for (const { path, bytes } of files.filter((file) => /safetensors$|config\.json$|\.py$/.test(file.path)))
+  // Without their folders they are a checkpoint as any other; description and texts are the first model's own.
+  for (const { path, bytes } of files.filter((file) =>
+    /safetensors$|(config|tokenizer)\.json$|\.py$/.test(file.path),
+  ))
     download(path.split('/').at(-1) ?? path, 'application/octet-stream', bytes);
 }

@@ -1,0 +1,183 @@
+// A fitted model as a folder: it loads back bit for bit, from a disk and dropped on the page.
+import { describe, expect, test } from 'vitest';
+import { convertModel } from '../../src/engine/convert.ts';
+import { Library } from '../../src/engine/library.ts';
+import { openInto } from '../../src/engine/opened.ts';
+import { convertWeights, memberOf, torchSnippet } from '../../src/fit/convert.ts';
+import { fitted } from '../../src/fit/plans.ts';
+import { scalarsAt } from '../../src/fit/solve.ts';
+import { methodsFor } from '../../src/fit/spec.ts';
+import { toFloat32 } from '../../src/format/safetensors.ts';
+import { firstTwin, trainedNorms } from '../../src/model/catalog.ts';
+import { sitesOf } from '../../src/model/model.ts';
+import type { Checkpoint } from '../../src/model/model.ts';
+import { onCpu } from '../../src/model/opened.ts';
+import { resolveTheta } from '../../src/model/plan.ts';
+import type { Plan } from '../../src/model/plan.ts';
+import { NORM_IDS } from '../../src/norm/registry.ts';
+import type { NormId } from '../../src/norm/registry.ts';
+import { MODEL_FOLDER, readBytes } from './fakes.ts';
+
+describe('a converted model', async () => {
+  const folder = new Map<string, Uint8Array>();
+  const library = new Library(new URL('http://models/'), async (url) => {
+    const path = url.pathname.slice(1);
+    const made = folder.get(path);
+    const bytes = made ?? readBytes(`public/models/${path}`);
+    return new Response(bytes.slice());
+  });
+  const weights = 'fairy-tale-gpt/layernorm';
+  const checkpoint = await library.checkpoint(weights);
+  const { info } = await library.model('fairy-tale-gpt');
+  const sites = sitesOf(checkpoint);
+  const planOf = (id: NormId): Plan => ({
+    weights,
+    sites: Object.fromEntries(
+      sites.map((one, i) => [
+        one.id,
+        { norm: id, source: 'fitted', alphaScale: 1, values: { ...scalarsAt(id, 0.1 * (i + 1)) } },
+      ]),
+    ),
+  });
+
+  test.each(NORM_IDS.filter((id) => methodsFor(id).includes('fine-tune')))(
+    'to %s loads back bit for bit',
+    async (id) => {
+      const plan = planOf(id);
+      const { path: file } = info.tokenizer;
+      const carried = [{ path: file, bytes: readBytes(`${MODEL_FOLDER}/${file}`) }];
+      for (const { path, bytes } of convertModel(checkpoint, info, plan, carried, 3.5))
+        folder.set(`fairy-tale-gpt-${id}/${path}`, bytes);
+      const again = await library.checkpoint(`fairy-tale-gpt-${id}/${id}`);
+      expect(again.norm).toBe(id);
+      expect(again.config).toEqual({ ...checkpoint.config, norm: id });
+      for (const [name, tensor] of checkpoint.file.tensors)
+        if (!sites.some((one) => name.startsWith(`${one.id}.`)))
+          expect(Buffer.compare(again.file.tensors.get(name)?.bytes ?? Buffer.of(), tensor.bytes), name).toBe(
+            0,
+          );
+      for (const one of sites) {
+        const vectors = (of: typeof checkpoint) => (name: string) => {
+          const tensor = of.file.tensors.get(`${one.id}.${name}`);
+          return tensor && toFloat32(tensor);
+        };
+        const width = checkpoint.model.dims.C;
+        const sitePlan = plan.sites[one.id];
+        if (!sitePlan) throw new Error('no such site');
+        const native = resolveTheta({ norm: id, source: 'twin', alphaScale: 1 }, width, vectors(again));
+        const made = resolveTheta(sitePlan, width, vectors(checkpoint));
+        expect(Buffer.compare(new Uint8Array(native.values.buffer), new Uint8Array(made.values.buffer))).toBe(
+          0,
+        );
+      }
+      expect(again.file.tensors.get('ln_f.weight')?.dtype).toBe('F32');
+      // The same folder, dropped on the page.
+      const opened = await drop(`fairy-tale-gpt-${id}/`, [...folder]);
+      expect(opened.survey.family).toBe(checkpoint.config?.['model_type']);
+      expect(opened.survey.hasTokenizer).toBe(true);
+      expect(opened.survey.sites).toEqual(sites.map((one) => ({ ...one, norm: id })));
+      await sameModel(opened.checkpoint, again);
+    },
+  );
+
+  const drop = async (prefix: string, files: [path: string, bytes: Uint8Array][]) => {
+    const what = {
+      files: files
+        .filter(([path]) => path.startsWith(prefix))
+        .map(([path, bytes]) => ({ path, file: new Blob([bytes.slice()]) })),
+    };
+    const put = async ({ streamed }: Checkpoint) => {
+      for await (const tensor of streamed?.read() ?? []) void tensor;
+      return async () => undefined;
+    };
+    const { survey, model, loaded } = await openInto(library, what, 2 ** 30, put);
+    return { survey, model, checkpoint: await library.checkpoint(loaded.weights) };
+  };
+  const sameModel = async (one: Checkpoint, other: Checkpoint): Promise<void> => {
+    const { model, file, norm, context, vocabSize } = await onCpu(one);
+    expect({ norm, context, vocabSize }).toEqual({
+      norm: other.norm,
+      context: other.context,
+      vocabSize: other.vocabSize,
+    });
+    expect(model.dims).toEqual(other.model.dims);
+    expect(model.norm.eps).toBe(other.model.norm.eps);
+    expect([...file.tensors.keys()].toSorted()).toEqual([...other.file.tensors.keys()].toSorted());
+    for (const [name, tensor] of file.tensors)
+      expect(Buffer.compare(tensor.bytes, other.file.tensors.get(name)?.bytes ?? Buffer.of()), name).toBe(0);
+  };
+  const bundled = (paths: readonly string[]): [string, Uint8Array][] =>
+    paths.map((path) => [path, readBytes(`public/models/${path}`)]);
+
+  test.each(trainedNorms(info))('a twin’s own folder opens too: %s', async (id) => {
+    const weightsOf = (norm: NormId) => library.checkpoint(`fairy-tale-gpt/${norm}`);
+    const files = bundled([`fairy-tale-gpt/${id}/config.json`, `fairy-tale-gpt/${id}/model.safetensors`]);
+    const opened = await drop('', files);
+    expect(opened.survey.hasTokenizer).toBe(false);
+    await sameModel(opened.checkpoint, await weightsOf(id));
+  });
+
+  test('its whole folder brings tokenizer and texts along, and is checked', async () => {
+    const { twins, tokenizer, calibration, heldOut } = info;
+    const twin = twins[firstTwin(info)];
+    if (!twin || !calibration || !heldOut) throw new Error('the page has a model with texts');
+    const paths = ['model.json', twin.config, twin.weights.path, tokenizer.path, calibration.path];
+    const files = bundled([...paths, heldOut.path].map((path) => `fairy-tale-gpt/${path}`));
+    const { model, checkpoint: opened } = await drop('', files);
+    expect(opened.norm).toBe(firstTwin(info));
+    for (const use of ['calibration', 'heldOut'] as const)
+      expect(await library.windows(model.id, use)).toEqual(await library.windows('fairy-tale-gpt', use));
+    expect((await library.tokenize(model.id, 'Omeed likes')).map(({ id }) => id)).toEqual(
+      (await library.tokenize('fairy-tale-gpt', 'Omeed likes')).map(({ id }) => id),
+    );
+    const changed = files.map(([path, bytes]): [string, Uint8Array] =>
+      path.endsWith(heldOut.path) ? [path, bytes.map((byte) => byte ^ 1)] : [path, bytes],
+    );
+    const { model: other } = await drop('', changed);
+    await expect(library.windows(other.id, 'heldOut')).rejects.toThrow(/another file than the one/);
+    // A configuration that names a norm is believed: tensors of another one are refused.
+    const dyt = 'fairy-tale-gpt/dyt/';
+    const mixed = bundled([`${dyt}config.json`, 'fairy-tale-gpt/layernorm/model.safetensors']);
+    const [config, tensors] = mixed;
+    if (!config || !tensors) throw new Error('there are two');
+    await expect(drop('', [config, [`${dyt}model.safetensors`, tensors[1]]])).rejects.toThrow(
+      /"h.0.ln_1.alpha".* is missing/,
+    );
+    const card = JSON.stringify({ schema: 'normscope/model/1', twins: 3 });
+    const bad = files.map(([path, bytes]): [string, Uint8Array] =>
+      path.endsWith('model.json') ? [path, new TextEncoder().encode(card)] : [path, bytes],
+    );
+    await expect(drop('', bad)).rejects.toMatchObject({ code: 'bad-file', hint: /save the model again/ });
+  });
+
+  test('of several norms is refused with a reason', () => {
+    const plan = planOf('dyt');
+    const mixed = {
+      ...plan,
+      sites: { ...plan.sites, ln_f: { norm: 'derf', source: 'fitted', alphaScale: 1 } },
+    } as Plan;
+    expect(() => convertWeights(checkpoint, mixed)).toThrow(/names one norm for all sites/);
+    expect(() => memberOf(planOf('instancenorm'))).toThrow(/statistics from each prompt/);
+    const apart = { ...plan, sites: { ...plan.sites, ln_f: fitted('dyt', {}, { alpha: [0.2] }) } };
+    expect(() => memberOf(apart)).toThrow(/first tokens have scalars of their own/);
+    expect(() => memberOf({ ...plan, sites: { ln_f: { ...fitted('dyt'), eps: 1 } } })).toThrow(/an ε/);
+  });
+
+  test('has a PyTorch module with the names of its tensors', () => {
+    const python = torchSnippet('dyt', 'dyt/model.safetensors');
+    for (const name of ['self.alpha', 'self.weight', 'self.bias', 'torch.tanh'])
+      expect(python).toContain(name);
+  });
+
+  test('windows come along, and are not the text to measure on', async () => {
+    const [fit, held] = [
+      await library.windows('fairy-tale-gpt', 'calibration'),
+      await library.windows('fairy-tale-gpt', 'heldOut'),
+    ];
+    expect(fit?.map((window) => window.length)).toEqual(Array<number>(16).fill(256));
+    expect(held?.map((window) => window.length)).toEqual(Array<number>(16).fill(257));
+    expect(fit?.flat().every((id) => id < 2048)).toBe(true);
+    const starts = new Set(fit?.map((window) => window.slice(0, 8).join()));
+    expect(held?.some((window) => starts.has(window.slice(0, 8).join()))).toBe(false);
+  });
+});
