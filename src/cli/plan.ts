@@ -8,6 +8,7 @@ import { FIT_SCHEMA } from '../fit/spec.ts';
 import { normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import { FitReceipt, WholePlan } from '../receipt/fit-schema.ts';
+import { recordedPlan, sitesWithoutValues } from '../receipt/recorded.ts';
 import { RUN_SCHEMA, RunReceipt } from '../receipt/schema.ts';
 import { usage } from './args.ts';
 import { readText } from './files.ts';
@@ -42,22 +43,17 @@ export function readPlan(file: string): PlanInFile {
   }
   if (schema !== RUN_SCHEMA)
     throw wrong(file, `its schema is "${schema}" and "${RUN_SCHEMA}" is needed`, HINT);
-  const { model, sites, own } = as(RunReceipt).configuration;
-  const fitted = Object.keys(sites).filter((id) => sites[id]?.source === 'fitted');
-  if (fitted.length) {
-    const names = fitted.join(', ');
+  const receipt = as(RunReceipt);
+  const plan = recordedPlan(receipt);
+  const lacking = sitesWithoutValues(plan);
+  if (lacking.length) {
     throw wrong(
       file,
-      `a receipt does not hold the fitted values of ${names}`,
-      'Export the plan with its values.',
+      `it does not hold the fitted values of ${lacking.join(', ')}`,
+      'Export the run again, or give the fit’s own JSON.',
     );
   }
-  const bare = Object.entries(sites).map(([id, { norm, source, alphaScale }]) => [
-    id,
-    { norm, source, alphaScale },
-  ]);
-  const plan = { weights: model.weights, sites: Object.fromEntries(bare), ...(own ? { own } : {}) } as Plan; // its norms are checked
-  return { file, plan, sha256: model.sha256 };
+  return { file, plan, sha256: receipt.configuration.model.sha256 };
 }
 
 /** Throws Problem `usage` unless the plan can run on these weights: every site, and values of the right size. */

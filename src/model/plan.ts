@@ -2,6 +2,7 @@
 import type { OwnNorm } from '../kernel/own.ts';
 import { normSpec, thetaLayout } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
+import { Problem } from '../problem.ts';
 
 /** `embedding`: after the sum of the embeddings, in encoders. */
 export const SITE_KINDS = ['embedding', 'attention', 'mlp', 'final'] as const;
@@ -92,7 +93,11 @@ export function resolveTheta(
     const count = param.size === 'C' ? C : 1;
     const given = values?.[name] ?? (param.tensor === null ? undefined : vector(param.tensor));
     if (given && given.length !== count) {
-      throw new RangeError(`Cannot use ${name} of ${norm}: ${given.length} values given, ${count} needed`);
+      throw new Problem(
+        'usage',
+        `Cannot use ${name} of ${spec.label}: ${given.length} values given, ${count} needed`,
+        'The plan is of a model of another width: open the one it was made with.',
+      );
     }
     theta.subarray(offset, offset + count).set(given ?? new Float32Array(count).fill(param.default));
     if (!given && param.measured === 'variance') isMeasured = true;

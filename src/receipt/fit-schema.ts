@@ -13,7 +13,13 @@ const method = v.picklist(METHODS);
 
 const Measured = v.strictObject({ loss: number, kl: number, top1: number });
 
-const values = v.record(text, v.array(number));
+const values = v.pipe(v.record(text, v.pipe(v.array(number), v.readonly())), v.readonly());
+/** What a site says beside its norm: values of its own, those of its first token, its ε. */
+export const siteValues = {
+  values: v.exactOptional(values),
+  first: v.exactOptional(values),
+  eps: v.exactOptional(v.pipe(number, v.minValue(0))),
+};
 /** A plan with all that its sites may say. */
 export const WholePlan = v.strictObject({
   weights: text,
@@ -23,9 +29,7 @@ export const WholePlan = v.strictObject({
       norm: v.pipe(text, v.check(isNormId, 'is no known norm')),
       source: v.picklist(PARAM_SOURCES),
       alphaScale: number,
-      values: v.optional(values),
-      first: v.optional(values),
-      eps: v.optional(v.pipe(number, v.minValue(0))),
+      ...siteValues,
     }),
   ),
 });

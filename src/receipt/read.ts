@@ -10,6 +10,7 @@ import { sha256 } from '../format/fetch.ts';
 import type { Machine } from '../gpu/device.ts';
 import { joinSources } from '../kernel/compile.ts';
 import { splitWeightsId } from '../model/catalog.ts';
+import type { Plan } from '../model/plan.ts';
 import { normSpec } from '../norm/registry.ts';
 import { Problem } from '../problem.ts';
 import { BenchReceipt } from './bench-schema.ts';
@@ -31,6 +32,9 @@ const MOST_CHARACTERS = 64 * 2 ** 20;
 
 const refusal = (file: string, reason: string, hint: string): Problem =>
   new Problem('bad-file', `Cannot open "${file}": ${reason}`, hint);
+
+const broken = (file: string, reason: string): Problem =>
+  refusal(file, reason, 'The file is broken or was changed by hand: export it again.');
 
 const NOT_OURS = 'Open a JSON file that Normscope exported: of a run, a bench or a fit.';
 
@@ -84,6 +88,7 @@ export function readReceipt(text: string, file = 'receipt.json'): Receipt {
   }
   if (schema === RUN_SCHEMA) {
     const receipt = parse(file, value, RunReceipt);
+    checkValues(file, receipt.configuration.sites);
     return { kind: 'run', receipt, notes: versionNotes(receipt.app) };
   }
   const report = parse(file, value, BenchReceipt);
@@ -93,23 +98,33 @@ export function readReceipt(text: string, file = 'receipt.json'): Receipt {
 
 /** The plan must be one that could run: weights of that form, sites that it has, values of parameters they have. */
 function checkFit(file: string, { weights, plan, sites }: FitReport): void {
-  const broken = (reason: string): Problem =>
-    refusal(file, reason, 'The file is broken or was changed by hand: export it again.');
   try {
     splitWeightsId(weights);
   } catch {
-    throw broken(`"${weights.slice(0, 100)}" names no weights`);
+    throw broken(file, `"${weights.slice(0, 100)}" names no weights`);
   }
-  if (plan.weights !== weights) throw broken('its plan is of other weights');
+  if (plan.weights !== weights) throw broken(file, 'its plan is of other weights');
   const stray = sites.find(({ site }) => !Object.hasOwn(plan.sites, site));
-  if (stray) throw broken(`its plan says nothing of "${stray.site.slice(0, 100)}"`);
+  if (stray) throw broken(file, `its plan says nothing of "${stray.site.slice(0, 100)}"`);
+  checkValues(file, plan.sites);
+}
+
+/** Values of parameters that the sites' norms have, as many of them at each site. */
+function checkValues(file: string, sites: Plan['sites']): void {
   const channels = new Set<number>();
-  for (const [site, { norm, values = {}, first = {} }] of Object.entries(plan.sites))
+  for (const [site, { norm, values = {}, first = {} }] of Object.entries(sites))
     for (const [name, given] of [...Object.entries(values), ...Object.entries(first)]) {
       const param = Object.hasOwn(normSpec(norm).params, name) ? normSpec(norm).params[name] : undefined;
       if (param?.size === 'C') channels.add(given.length);
-      if (!param || (param.size === 1 && given.length !== 1) || channels.size > 1)
+      const isScalar = param?.size === 1;
+      if (
+        !param ||
+        (isScalar && given.length !== 1) ||
+        (!isScalar && Object.hasOwn(first, name)) ||
+        channels.size > 1
+      )
         throw broken(
+          file,
           `${name.slice(0, 100)} at ${site.slice(0, 100)} has values that no ${normSpec(norm).label} takes`,
         );
     }

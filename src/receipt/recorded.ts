@@ -12,14 +12,30 @@ export const recordingName = (norm: NormId): string => `${norm}.json.gz`;
 
 const number = (value: number | null): number => value ?? Number.NaN;
 
-/** The plan that a file says it ran; fitted values are not in it. */
+/** The plan that a file says it ran; older files have no fitted values. */
 export const recordedPlan = ({ configuration: { model, sites, own } }: RunReceipt): Plan => ({
   ...(own ? { own } : {}),
   weights: model.weights,
   sites: Object.fromEntries(
-    Object.entries(sites).map(([id, { norm, source, alphaScale }]) => [id, { norm, source, alphaScale }]),
+    Object.entries(sites).map(([id, { norm, source, alphaScale, values, first, eps }]) => [
+      id,
+      {
+        norm,
+        source,
+        alphaScale,
+        ...(values && { values }),
+        ...(first && { first }),
+        ...(eps === undefined ? {} : { eps }),
+      },
+    ]),
   ),
 });
+
+/** Sites that were fitted and whose values the file does not hold. */
+export const sitesWithoutValues = (plan: Plan): string[] =>
+  Object.entries(plan.sites).flatMap(([id, { source, values }]) =>
+    source === 'fitted' && !values ? [id] : [],
+  );
 
 function siteOf(id: string, { configuration, result }: RunReceipt): SiteReport[] {
   const [about, found] = [configuration.sites[id], result.sites[id]];

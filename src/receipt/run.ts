@@ -7,6 +7,7 @@ import { DRIVE, CURVE, TOKEN_FIELDS } from '../kernel/probe.ts';
 import { splitWeightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import { planAlpha, planSource } from '../model/plan.ts';
+import type { SitePlan } from '../model/plan.ts';
 import type { Sampling } from '../model/sample.ts';
 import { bends, normSpec } from '../norm/registry.ts';
 import { RUN_SCHEMA, RunReceipt } from './schema.ts';
@@ -41,6 +42,14 @@ function statisticsFrom({
   if (isMeasured) return 'prompt';
   const { over } = normSpec(norm);
   return over === 'token' ? 'each token' : over === 'channel' ? 'weights' : 'none';
+}
+
+type Given = Pick<SitePlan, 'values' | 'first' | 'eps'>;
+/** What the plan gives a site, where JSON can hold all of it. */
+function givenTo({ values, first, eps }: Given): Given {
+  const all = [...Object.values({ ...values }), ...Object.values({ ...first })].flat();
+  if (!all.every(Number.isFinite)) return {};
+  return { ...(values && { values }), ...(first && { first }), ...(eps === undefined ? {} : { eps }) };
 }
 
 function siteResult({
@@ -198,6 +207,7 @@ export function runReceipt(record: RunRecord): RunReceipt {
               Object.entries(site.scalars).map(([name, value]) => [name, finite(value)]),
             ),
             statisticsFrom: statisticsFrom(site),
+            ...givenTo(plan.sites[site.site.id] ?? {}),
           },
         ]),
       ),
@@ -245,7 +255,7 @@ type Row = readonly [
   unit: string,
 ];
 
-/** The same run, tidy: one value a row. Histograms and the environment's lists are in the JSON only. */
+/** The same run, tidy: one value a row. Histograms, fitted values and the environment's lists are in the JSON only. */
 export function runCsv(receipt: RunReceipt): string {
   const { environment, configuration, result, timings, memory, app } = receipt;
   const cell = (value: unknown): string => (value === null || value === undefined ? '' : String(value));

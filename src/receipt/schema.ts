@@ -5,6 +5,7 @@ import { PARAM_SOURCES, SITE_KINDS } from '../model/plan.ts';
 import { OP_KINDS } from '../model/program.ts';
 import { TOKEN_FIELDS } from '../kernel/probe.ts';
 import { isNormId } from '../norm/registry.ts';
+import { siteValues } from './fit-schema.ts';
 import type { NormId } from '../norm/registry.ts';
 
 const text = v.string();
@@ -54,6 +55,8 @@ const Site = v.strictObject({
   alphaScale: v.number(),
   scalars: v.record(text, number),
   statisticsFrom: v.picklist(['weights', 'prompt', 'each token', 'none']),
+  /** What a fit found. Absent in files of version 0.1.0 before it was kept, and where some value was no number. */
+  ...siteValues,
 });
 
 const SiteResult = v.strictObject({

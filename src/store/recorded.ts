@@ -1,7 +1,8 @@
 // A run out of a file, as the store takes it.
 import { adapterName } from '../gpu/device.ts';
 import { splitWeightsId } from '../model/catalog.ts';
-import { recordedPlan, recordedRun } from '../receipt/recorded.ts';
+import { planSource } from '../model/plan.ts';
+import { recordedPlan, recordedRun, sitesWithoutValues } from '../receipt/recorded.ts';
 import type { RunReceipt } from '../receipt/schema.ts';
 import { DEFAULT_CONFIG } from './store.ts';
 import type { Config, PinnedRun } from './store.ts';
@@ -18,7 +19,8 @@ export function recordedConfig(receipt: RunReceipt): Partial<Config> {
     norm: base,
     base,
     swaps: isTwin ? {} : Object.fromEntries(Object.entries(plan.sites).map(([id, { norm }]) => [id, norm])),
-    fitted: null, // its values are in no receipt of a run
+    // Without the values that older files lack, it would be called fitted and be raw.
+    fitted: planSource(plan) === 'twin' || sitesWithoutValues(plan).length ? null : plan,
     scope: DEFAULT_CONFIG.scope,
     alpha: 1,
     alphas: Object.fromEntries(

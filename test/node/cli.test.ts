@@ -213,6 +213,16 @@ describe('a plan', () => {
     expect(plan.weights).toBe(MODEL);
     expect(plan.sites['ln_f']).toEqual({ norm: 'layernorm', source: 'twin', alphaScale: 1 });
     expect(sha256).toBe('ab'.repeat(32));
+    const given = {
+      values: { alpha: [0.1 + 0.2], gamma: [Math.fround(1 / 3)] },
+      first: { alpha: [0.5] },
+      eps: 0,
+    };
+    const fitted = { norm: 'dyt', source: 'fitted', alphaScale: 1, ...given } as const;
+    const ran = receiptOf(({ configuration: { sites } }) => {
+      if (sites['ln_f']) Object.assign(sites['ln_f'], fitted);
+    });
+    expect(readPlan(json('fitted.json', ran)).plan.sites['ln_f']).toEqual(fitted);
   });
 
   test.each<[string, unknown, RegExp]>([

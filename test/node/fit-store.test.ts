@@ -4,9 +4,12 @@ import type { DroppedFile } from '../../src/store/open-files.ts';
 import type { Engine } from '../../src/engine/api.ts';
 import type { FitReport, FitSpec } from '../../src/fit/spec.ts';
 import { windowsOf } from '../../src/fit/windows.ts';
+import type { Plan } from '../../src/model/plan.ts';
 import { NORM_IDS } from '../../src/norm/registry.ts';
+import type { NormId } from '../../src/norm/registry.ts';
 import { fitJson } from '../../src/receipt/fit.ts';
 import { readReceipt } from '../../src/receipt/read.ts';
+import { runReceipt } from '../../src/receipt/run.ts';
 import {
   canResume,
   chooseFitBase,
@@ -249,6 +252,60 @@ describe('a file', () => {
     await session.openFiles([file('all.txt', 'x'.repeat(2 ** 20 + 1))]);
     expect(state().run.problem?.message).toMatch(/^Cannot take "all.txt" as text to fit on/);
     expect(state().fit.draft.ownName).toBe('tales.txt');
+  });
+
+  const first = { values: { alpha: [1 / 3], gamma: [1, 2, 3, 4] }, first: { alpha: [0.2] }, eps: 1e-6 };
+  const runFile = (given: object, norm: NormId = 'dyt'): string => {
+    const sites = Object.entries(planOf(createExperiment().getState().config, SITES).sites);
+    const fitted: Plan = {
+      weights: spec.weights,
+      sites: Object.fromEntries(
+        sites.map(([id, one]) => [
+          id,
+          id === 'ln_f' ? { norm, source: 'fitted', alphaScale: 2, ...given } : one,
+        ]),
+      ),
+    };
+    const run = runReceipt({
+      environment: ENVIRONMENT,
+      browser: { userAgent: '', brands: [], platform: '', logicalProcessors: null },
+      info: INFO,
+      run: runOf(fitted, [4, 5]),
+      prompt: 'ab',
+      sampling: { temperature: 0, topK: 0, seed: 1, maxTokens: 1 },
+      timings: null,
+      comparison: null,
+      lens: null,
+      generated: null,
+      createdAt: new Date(0),
+    });
+    return JSON.stringify(run);
+  };
+
+  test('of a fitted run is run again with the values it was run with', async () => {
+    const { session, state } = await open({ run: async (asked, tokens) => runOf(asked, tokens) });
+    await session.openFiles([file('run.json', runFile(first))]);
+    expect(state().run.problem).toBeNull();
+    const again = planOf(state().config, SITES);
+    expect(again.weights).toBe(spec.weights);
+    expect(again.sites['ln_f']).toEqual({ norm: 'dyt', source: 'fitted', alphaScale: 2, ...first });
+    expect(state().run.pinned?.run.plan).toEqual(again);
+    expect(samePlan(state().run.result?.plan ?? again, again)).toBe(true);
+    // Files from before the values were kept, and values that JSON cannot hold: nothing is called fitted.
+    for (const given of [{}, { values: { alpha: [Number.NaN] } }]) {
+      await session.openFiles([file('old.json', runFile(given))]);
+      expect(planOf(state().config, SITES).sites['ln_f']).toMatchObject({ norm: 'dyt', source: 'raw' });
+    }
+  });
+
+  test.each<[string, object]>([
+    ['a parameter its norm lacks', { values: { shift: [1] } }],
+    ['a parameter of every object', { values: { toString: [1] } }],
+    ['too many scalars', { values: { alpha: [1, 2] } }],
+    ['channels of two sizes', { values: { gamma: [1, 2], beta: [1] } }],
+    ['a first token with its own γ', { first: { gamma: [1, 2] } }],
+  ])('of a run with %s is refused', (_name, given) => {
+    expect(() => readReceipt(runFile(given), 'run.json')).toThrow(/at ln_f has values that no DyT takes/);
   });
 
   const broken = (change: Partial<FitReport>): string => fitJson(fitReportOf(spec, change));
