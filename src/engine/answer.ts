@@ -149,8 +149,9 @@ export function inspection(
   const theta = thetaOf(checkpoint, plan, site);
   const { eps = norm.eps } = theta;
   const params = siteParams(theta, C, x);
+  const first = theta.first && { firstParams: siteParams({ ...theta, values: theta.first }, C, x) };
   const own = isOwn(plan, theta.norm);
-  return { site, norm: theta.norm, isOwn: own, C, eps, x: x.slice(), y: y.slice(), params };
+  return { site, norm: theta.norm, isOwn: own, C, eps, x: x.slice(), y: y.slice(), params, ...first };
 }
 
 /** Statistics of a site with what ran there. */

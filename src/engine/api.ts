@@ -214,6 +214,8 @@ export type Inspection = {
   readonly y: Float32Array;
   /** By name, as they ran: [1] or [C] each, statistics of this prompt filled in. */
   readonly params: Params;
+  /** Those of the first token, where its scalars are its own. */
+  readonly firstParams?: Params;
 };
 
 /** What one site would say: its input through the last norm and the head. */

@@ -335,11 +335,11 @@ function probedBy(
   const { model } = checkpoint;
   const report = (site: Site): SiteReport => {
     const tap = (side: 'in' | 'out'): Float32Array => output(tapName(site.id, side));
-    const { norm, C, eps, x, y, params } = inspection(checkpoint, plan, site.id, {
+    const { norm, C, eps, x, y, params, firstParams } = inspection(checkpoint, plan, site.id, {
       in: tap('in'),
       out: tap('out'),
     });
-    return reportSite(referenceStats(norm, params, x, y, C, eps), site, checkpoint, plan);
+    return reportSite(referenceStats(norm, params, x, y, C, eps, firstParams), site, checkpoint, plan);
   };
   return {
     sites: sitesOf(checkpoint).map(report),

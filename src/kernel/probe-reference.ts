@@ -1,5 +1,5 @@
 // The probes in float64: what the GPU's are held to, and what an engine without a GPU uses.
-import { columnStatistics } from '../norm/reference.ts';
+import { columnStatistics, withFirst } from '../norm/reference.ts';
 import type { Params } from '../norm/reference.ts';
 import { normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
@@ -20,9 +20,29 @@ export function measuredParams(id: NormId, params: Params, x: Float64Array, C: n
   );
 }
 
+/** x[T, C] → what a member gives before γ and β, [T, C]. */
+export const referenceCore = (
+  id: NormId,
+  params: Params,
+  x: Float32Array,
+  C: number,
+  eps: number,
+  ofFirst?: Params,
+): Float64Array =>
+  withFirst<Float64Array>(
+    Float64Array.from(x),
+    C,
+    (rows, own) => normSpec(id).reference.core(rows, C, own, eps),
+    params,
+    ofFirst,
+  );
+
 const clampTo = (value: number, last: number): number => Math.min(last, Math.max(0, Math.floor(value)));
 
-/** Input x[T, C] and output y[T, C] of a site, and its core if that is known → what the probes report. NaN and Inf are counted and left out. */
+/**
+ * Input x[T, C] and output y[T, C] of a site, with a first token's own parameters where it has some, and its core if that
+ * is known → what the probes report. NaN and Inf are counted and left out.
+ */
 export function referenceStats(
   id: NormId,
   params: Params,
@@ -30,7 +50,8 @@ export function referenceStats(
   y: Float32Array,
   C: number,
   eps: number,
-  core: Float64Array = normSpec(id).reference.core(Float64Array.from(x), C, params, eps),
+  ofFirst?: Params,
+  core: Float64Array = referenceCore(id, params, x, C, eps, ofFirst),
 ): SiteStats {
   const T = x.length / C;
   const { bend } = normSpec(id).reference;
@@ -61,7 +82,7 @@ export function referenceStats(
     for (let i = from; i < to; i++) {
       const v = x[i] ?? 0;
       if (!Number.isFinite(v)) continue;
-      const u = bend ? bend.drive(v, params) : v / Math.max(std, 1e-30);
+      const u = bend ? bend.drive(v, (t === 0 && ofFirst) || params) : v / Math.max(std, 1e-30);
       const a = Math.abs(u);
       const bin = clampTo(1 + (u / DRIVE.range + 1) * 0.5 * DRIVE.bins, DRIVE.bins + 1);
       drive[bin] = (drive[bin] ?? 0) + 1;

@@ -16,6 +16,19 @@ export type Reference = {
   };
 };
 
+/** `of` all rows x[T, C], and of the first again where a first token has parameters of its own. */
+export function withFirst<X extends Float32Array | Float64Array>(
+  x: X,
+  C: number,
+  of: (rows: X, params: Params) => X,
+  params: Params,
+  ofFirst?: Params,
+): X {
+  const all = of(x, params);
+  if (ofFirst) all.set(of(x.subarray(0, C) as X, ofFirst));
+  return all;
+}
+
 const first = (params: Params, name: string): number => params[name]?.[0] ?? Number.NaN;
 const at = (values: ArrayLike<number>, index: number): number => values[index] ?? Number.NaN;
 

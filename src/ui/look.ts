@@ -1,9 +1,8 @@
 // The shown run and site as the figures want them: with α as it is being turned, value by value.
 import type { Inspection, Run, SiteReport } from '../engine/api.ts';
-import { referenceStats } from '../kernel/probe-reference.ts';
-import { applyAffine } from '../norm/reference.ts';
+import { referenceCore, referenceStats } from '../kernel/probe-reference.ts';
+import { applyAffine, withFirst } from '../norm/reference.ts';
 import type { Params } from '../norm/reference.ts';
-import { normSpec } from '../norm/registry.ts';
 import { drives, turned } from '../norm/saturation.ts';
 import { inspectionOf } from '../store/microscope.ts';
 import { shownRun, shownSite } from '../store/store.ts';
@@ -12,7 +11,7 @@ import { useExperiment } from './hooks.ts';
 import { siteReport } from './statistics.ts';
 
 /** The values of a site, as they are or would be. [T, C] each. */
-export type Look = Pick<Inspection, 'x' | 'C' | 'params'> & {
+export type Look = Pick<Inspection, 'x' | 'C' | 'params' | 'firstParams'> & {
   readonly y: Float32Array;
   /** Before γ and β. */
   readonly core: Float64Array;
@@ -40,19 +39,21 @@ const coreFrom = (y: Float32Array, C: number, { gamma = [], beta = [] }: Params)
 export const lookAt = remember((inspection: Inspection, factor: number): Look => {
   const { norm, x, C, eps } = inspection;
   const params = turned(norm, inspection.params, factor);
+  const firstParams = inspection.firstParams && turned(norm, inspection.firstParams, factor);
   const core = inspection.isOwn
     ? coreFrom(inspection.y, C, params)
-    : normSpec(norm).reference.core(Float64Array.from(x), C, params, eps);
+    : referenceCore(norm, params, x, C, eps, firstParams);
   const y = factor === 1 ? inspection.y : Float32Array.from(applyAffine(core, C, params));
-  return { x, C, params, core, y, u: drives(norm, x, C, params) };
+  const u = withFirst(x, C, (rows, own) => drives(norm, rows, C, own), params, firstParams);
+  return { x, C, params, ...(firstParams && { firstParams }), core, y, u };
 });
 
 const scalarsOf = (scalars: SiteReport['scalars'], params: Params): SiteReport['scalars'] =>
   Object.fromEntries(Object.keys(scalars).map((name) => [name, params[name]?.[0] ?? Number.NaN]));
 
 const statsAt = remember((inspection: Inspection, factor: number) => {
-  const { x, y, C, params, core } = lookAt(inspection, factor);
-  return referenceStats(inspection.norm, params, x, y, C, inspection.eps, core);
+  const { x, y, C, params, firstParams, core } = lookAt(inspection, factor);
+  return referenceStats(inspection.norm, params, x, y, C, inspection.eps, firstParams, core);
 });
 
 /** What α is multiplied by in the figures, over what it was multiplied by in the run. */

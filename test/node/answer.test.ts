@@ -1,7 +1,14 @@
-// The loop that every engine draws tokens with.
+// What engines share: the loop they draw tokens with, and the values of a site.
 import { describe, expect, test } from 'vitest';
-import { drawTokens } from '../../src/engine/answer.ts';
+import { drawTokens, inspection, thetaOf } from '../../src/engine/answer.ts';
 import type { Tokenizer } from '../../src/format/tokenizer.ts';
+import { referenceStats } from '../../src/kernel/probe-reference.ts';
+import { gptCheckpoint } from '../../src/model/families/gpt.ts';
+import { thetaScalars } from '../../src/model/plan.ts';
+import type { Plan } from '../../src/model/plan.ts';
+import { lookAt } from '../../src/ui/look.ts';
+import { arithmetic } from '../../src/ui/panels/LiveFormula.tsx';
+import { SMALL } from './fakes.ts';
 
 const tokenizer = { decode: (ids: readonly number[]) => ids.join(' ') } as Tokenizer;
 const sampling = (maxTokens: number) => ({ temperature: 0, topK: 0, seed: 0, maxTokens });
@@ -88,5 +95,40 @@ describe('drawing tokens', () => {
     expect(isDone).toBe(false);
     give(1);
     await expect(drawing).rejects.toThrow('no token 0');
+  });
+});
+
+describe('a site whose first token has a scalar of its own', () => {
+  const C = SMALL.n_embd;
+  const file = { file: 'none.safetensors', tensors: new Map(), metadata: {} };
+  const checkpoint = gptCheckpoint({ config: SMALL, norm: SMALL.norm, file });
+  const site = { norm: 'dyt', source: 'fitted', alphaScale: 2, values: { alpha: [0.25] } } as const;
+  const plan: Plan = { weights: 'm/layernorm', sites: { ln_f: { ...site, first: { alpha: [1] } } } };
+  const x = Float32Array.of(0.1, -0.2, 0.3, 0.4, 0.1, -0.2, 0.3, 0.4);
+  const alphas = [2, 2, 2, 2, 0.5, 0.5, 0.5, 0.5];
+  const kept = inspection(checkpoint, plan, 'ln_f', { in: x, out: x.map((v, i) => Math.tanh(v * (alphas[i] ?? 0))) }); // prettier-ignore
+  const near = (got: ArrayLike<number>, want: readonly number[]): void =>
+    want.forEach((value, i) => expect(got[i]).toBeCloseTo(value, 6));
+
+  test.each([1, 3])('shows each token with its own, α turned by %i', (factor) => {
+    const look = lookAt(kept, factor);
+    near(look.u, [...x].map((v, i) => v * factor * (alphas[i] ?? 0))); // prettier-ignore
+    near(look.core, Array.from(look.u, Math.tanh));
+    near(look.y, Array.from(look.u, Math.tanh));
+    const scalars = thetaScalars(thetaOf(checkpoint, plan, 'ln_f'), C);
+    const report = { norm: site.norm, isOwn: false, scalars };
+    for (const [token, alpha] of [2, 0.5].entries())
+      expect(arithmetic(report, look, { token, channel: 1 })).toContainEqual([
+        String.raw`\alpha`,
+        alpha * factor,
+      ]);
+    const { tokens } = referenceStats(site.norm, look.params, x, look.y, C, kept.eps, look.firstParams);
+    near(tokens.driveAbsMax, [0.8 * factor, 0.2 * factor]);
+    near(tokens.coreAbsMax, [Math.tanh(0.8 * factor), Math.tanh(0.2 * factor)]);
+  });
+
+  test('has none where all tokens share it', () => {
+    const shared: Plan = { ...plan, sites: { ln_f: site } };
+    expect(inspection(checkpoint, shared, 'ln_f', { in: x, out: x }).firstParams).toBeUndefined();
   });
 });

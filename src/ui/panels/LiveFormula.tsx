@@ -23,14 +23,15 @@ type Cell = { readonly token: number; readonly channel: number };
 /** `x = 1.83, α = 0.71, tanh = 0.86, γ = 1.10, β = −0.02 → y = 0.93`: name in KaTeX, value; in the order of computing. */
 export function arithmetic(
   { norm, isOwn, scalars }: Pick<SiteReport, 'norm' | 'isOwn' | 'scalars'>,
-  { x, C, params, core, y }: Look,
+  { x, C, params, firstParams, core, y }: Look,
   { token, channel }: Cell,
 ): [name: string, value: number][] {
   const { line, params: specs, curve } = normSpec(norm);
   const at = token * C + channel;
   const row = x.subarray(token * C, (token + 1) * C);
+  const ran = (token === 0 && firstParams) || params;
   const param = (name: string): number => {
-    const values = params[name];
+    const values = ran[name];
     return values?.[values.length === 1 ? 0 : channel] ?? Number.NaN;
   };
   const [mean, variance] = meanAndVariance((c) => row[c] ?? Number.NaN, C);
@@ -50,7 +51,7 @@ export function arithmetic(
     ['x', x[at] ?? Number.NaN],
     ...rowStatistics,
     ...columnStatistics,
-    ...Object.entries(scalars).map(([name, value]): [string, number] => [TEX[name] ?? name, value]),
+    ...Object.keys(scalars).map((name): [string, number] => [TEX[name] ?? name, param(name)]),
     [
       isOwn
         ? OWN_TEX
