@@ -36,13 +36,13 @@ async function drop(page: Page, files: Files): Promise<void> {
   }, given);
 }
 
-async function chooseFolder(page: Page, name: string): Promise<void> {
+async function chooseFolder(page: Page, folder: string): Promise<void> {
   await page.getByRole('button', { name: 'Open…' }).click();
   const [chooser] = await Promise.all([
     page.waitForEvent('filechooser'),
     sheet(page).getByText('Choose folder').click(),
   ]);
-  await chooser.setFiles(GOLDEN + name);
+  await chooser.setFiles(folder);
   await sheet(page).waitFor({ state: 'hidden' });
 }
 
@@ -77,8 +77,18 @@ it('runs dropped files, swaps their norm and saves it; a broken folder leaves th
   await after(page, () => page.getByRole('button', { name: 'Run', exact: true }).click());
   expect(await status(page).textContent()).toMatch(/^Ready: 8 tokens/);
 
+  // A folder with a card, as the twins have and conversions are saved, brings its texts along.
+  await chooseFolder(page, `public/models/${FIRST_MODEL}`);
+  await settled(page);
+  expect(await model(page).inputValue()).toMatch(new RegExp(`^disk:${FIRST_MODEL}@`));
+  await shot(page, 'carded');
+  await page.getByRole('radio', { name: 'Swap & fit' }).check();
+  await page.getByText('Ready to fit').waitFor();
+  await page.getByRole('checkbox', { name: 'Swap ln_f' }).waitFor();
+  await page.getByRole('radio', { name: 'Microscope' }).check();
+
   // An image model asks for a picture where others ask for words.
-  await chooseFolder(page, 'vit');
+  await chooseFolder(page, `${GOLDEN}vit`);
   const classes = page.getByRole('region', { name: 'Classes' });
   await classes.waitFor();
   await settled(page);

@@ -1,5 +1,6 @@
 import { useEffect, useId, useRef } from 'react';
 import type { ReactNode } from 'react';
+import { GPT } from '../../model/families/gpt.ts';
 import { FAMILIES } from '../../model/hf.ts';
 import { placeOf } from '../../model/model-id.ts';
 import { isAtHand, setModels } from '../../store/models.ts';
@@ -60,7 +61,7 @@ function awaitedName(state: State): string | null {
 
 function Ways() {
   const awaited = useExperiment(awaitedName);
-  const types = FAMILIES.flatMap(({ modelTypes }) => modelTypes);
+  const types = FAMILIES.filter((family) => family !== GPT).flatMap(({ modelTypes }) => modelTypes);
   return (
     <>
       {awaited !== null && (
@@ -84,7 +85,8 @@ function Ways() {
         <HubForm />
       </div>
       <p className="soft">
-        Checkpoints of the transformers library in f32, f16 or bf16, sharded or not: {types.join(', ')}.
+        Checkpoints of the transformers library in f32, f16 or bf16, sharded or not: {types.join(', ')}. And
+        what Swap &amp; fit saved.
       </p>
     </>
   );
