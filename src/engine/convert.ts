@@ -11,6 +11,16 @@ import type { ModelInfo } from '../model/catalog.ts';
 /** How PyTorch takes an exported folder. */
 export const SNIPPET = 'load.py';
 
+/** The configuration that a converted model is described with. Throws Problem `unsupported` where there is none. */
+export function configOf({ config }: Checkpoint): NonNullable<Checkpoint['config']> {
+  if (config) return config;
+  throw new Problem(
+    'unsupported',
+    'Cannot write this model as a folder: only the models that come with Normscope are written so',
+    'Export it as ONNX.',
+  );
+}
+
 /**
  * A folder of one twin: description, configuration, weights and how PyTorch takes them; `carried` are files of the first
  * model's that go along as they are: the tokenizer, the texts. Throws Problem `usage`.
@@ -22,6 +32,7 @@ export function convertModel(
   carried: readonly ConvertedFile[],
   heldOutLoss: number,
 ): ConvertedFile[] {
+  const config = configOf(checkpoint);
   const norm = memberOf(plan);
   const json = (value: unknown): Uint8Array =>
     new TextEncoder().encode(`${JSON.stringify(value, null, 1)}\n`);
@@ -45,16 +56,10 @@ export function convertModel(
       },
     },
   };
-  if (!checkpoint.config)
-    throw new Problem(
-      'unsupported',
-      'Cannot write this model as a folder: its configuration is of another family',
-      'Export it as ONNX.',
-    );
   return [
     { path: CARD, bytes: json(card) },
     ...carried,
-    { path: `${norm}/config.json`, bytes: json({ ...checkpoint.config, norm }) },
+    { path: `${norm}/config.json`, bytes: json({ ...config, norm }) },
     { path, bytes },
     { path: SNIPPET, bytes: new TextEncoder().encode(torchSnippet(norm, path)) },
   ];

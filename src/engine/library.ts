@@ -149,7 +149,9 @@ export class Library {
 
   /** The plan's model as the files of a folder that can be loaded again. Throws Problem `usage` where none can say it. */
   async converted(plan: Plan, heldOutLoss: number): Promise<ConvertedFile[]> {
+    const { configOf, convertModel } = await import('./convert.ts');
     const checkpoint = await this.checkpoint(plan.weights);
+    configOf(checkpoint); // before anything is fetched
     const { model } = splitWeightsId(plan.weights);
     const { info } = await this.model(model);
     const files = [info.tokenizer, info.calibration, info.heldOut].filter((file) => file !== undefined);
@@ -159,7 +161,6 @@ export class Library {
         bytes: await fetchFile(this.#folderOf(model), file, { get: this.#get }),
       })),
     );
-    const { convertModel } = await import('./convert.ts');
     return convertModel(checkpoint, info, plan, carried, heldOutLoss);
   }
 

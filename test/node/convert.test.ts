@@ -130,6 +130,8 @@ describe('a converted model', async () => {
     expect((await library.tokenize(model.id, 'Omeed likes')).map(({ id }) => id)).toEqual(
       (await library.tokenize('fairy-tale-gpt', 'Omeed likes')).map(({ id }) => id),
     );
+    const again = { weights: `${model.id}/${opened.norm}`, sites: {} };
+    await expect(library.converted(again, 0)).rejects.toMatchObject({ code: 'unsupported' });
     const changed = files.map(([path, bytes]): [string, Uint8Array] =>
       path.endsWith(heldOut.path) ? [path, bytes.map((byte) => byte ^ 1)] : [path, bytes],
     );

@@ -113,7 +113,7 @@ function TakeHome({ shown: { report } }: { readonly shown: KeptFit }) {
       'Converted model',
       folder
         ? 'safetensors, config.json, tokenizer and load.py as a folder: names as in the DyT and Derf repositories'
-        : 'model.safetensors, config.json and load.py: names as in the DyT and Derf repositories',
+        : 'model.safetensors, config.json, tokenizer.json and load.py: names as in the DyT and Derf repositories',
       () => attempt(() => saveModel(session, report)),
     ],
     ['ONNX', 'The fitted model for any other runtime', () => attempt(() => saveOnnx(session, report))],
