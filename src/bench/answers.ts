@@ -19,6 +19,9 @@ function bytes(count: number): string {
   if (Math.abs(count) < 1e4) return `${count} B`;
   return Math.abs(count) < 1e6 ? `${(count / 1e3).toFixed(1)} kB` : `${(count / 1e6).toFixed(2)} MB`;
 }
+/** How long until a comparison may be resolved. */
+export const moreRoundsWords = (count: number): string =>
+  count === 1 ? 'one more round' : `${count} more rounds`;
 const list = (words: readonly string[]): string =>
   words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
 
@@ -108,7 +111,7 @@ function winner(
       );
     if (open.length) {
       const more = open.map(({ label, found }) =>
-        found?.moreRounds ? `${label} (${found.moreRounds} more rounds)` : label,
+        found?.moreRounds ? `${label} (${moreRoundsWords(found.moreRounds)})` : label,
       );
       parts.push(`${equal.length ? 'not' : `${name} ${how} is not`} told apart from ${list(more)}`);
     }
@@ -183,7 +186,7 @@ function dispatch(report: BenchReport): Answer {
   // Of several clocks the finest speaks; the others stand below.
   const level = LEVELS.find((one) => told.some((worth) => worth.level === one));
   const words = ({ method, of, us, ci }: DispatchWorth): string => {
-    if (method === 'empty') return `at least about ${time(Math.max(0, us))}`;
+    if (method === 'empty') return `At least about ${time(Math.max(0, us))}`;
     const [low, high] = ci ?? [us, us];
     const where = of === undefined ? '' : `${of}: `;
     if (low <= 0 && high >= 0) return `${where}nothing that could be told from zero`;

@@ -2,6 +2,7 @@
 // into an issue, and a trace of one forward for Perfetto.
 import { csvFormatRows } from 'd3-dsv';
 import * as v from 'valibot';
+import { moreRoundsWords } from '../bench/answers.ts';
 import type { BenchComparison, BenchReport, BenchResult } from '../bench/spec.ts';
 import { toQuantum } from '../bench/summary.ts';
 import { adapterName } from '../gpu/device.ts';
@@ -126,7 +127,7 @@ export function benchMarkdown(report: BenchReport): string {
       found?.verdict === 'a faster'
         ? 'slower'
         : found?.verdict === 'not resolved'
-          ? `not resolved${found.moreRounds ? `, ${found.moreRounds} more rounds` : ''}`
+          ? `not resolved${found.moreRounds ? `, ${moreRoundsWords(found.moreRounds)}` : ''}`
           : (found?.verdict ?? '');
     return [
       cell,

@@ -93,7 +93,7 @@ describe('the other three', () => {
   test('a dispatch is worth at least an empty one, and what fusing saves where that was measured', () => {
     const empty = of('dispatch', benchReportOf());
     expect(empty).toMatchObject({ isSupported: false });
-    expect(empty.answer).toContain('at least about 1.50 µs, of GPU time');
+    expect(empty.answer).toContain('At least about 1.50 µs, of GPU time');
     const worth = (ci: readonly [number, number]) =>
       of(
         'dispatch',

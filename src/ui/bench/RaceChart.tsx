@@ -1,4 +1,5 @@
 import { scaleLog } from 'd3-scale';
+import { moreRoundsWords } from '../../bench/answers.ts';
 import { LEVELS } from '../../bench/spec.ts';
 import type { BenchComparison, BenchReport, BenchResult, Cell, Level } from '../../bench/spec.ts';
 import type { KeptReport } from '../../store/bench.ts';
@@ -160,7 +161,7 @@ function VerdictWords({ line: { comparison, kept } }: { readonly line: Line }) {
     'a faster': '',
     'b faster': '',
     'no practical difference': 'no practical difference',
-    'not resolved': moreRounds ? `not resolved: ${moreRounds} more rounds` : 'not resolved',
+    'not resolved': moreRounds ? `not resolved: ${moreRoundsWords(moreRounds)}` : 'not resolved',
   }[verdict];
   return (
     <span

@@ -1,4 +1,5 @@
 // What was found out about the text in the editor: whether it compiles, how it compares, what it costs.
+import { moreRoundsWords } from '../../bench/answers.ts';
 import { PARITY_SHAPES, PARITY_TOLERANCE, timingShapes } from '../../bench/own.ts';
 import type { OwnTiming, Parity } from '../../bench/own.ts';
 import type { Shape } from '../../bench/spec.ts';
@@ -232,7 +233,7 @@ function TimingWords({
     'a faster': `yours is faster than ${label}`,
     'b faster': `${label} is faster`,
     'no practical difference': 'no practical difference',
-    'not resolved': `not resolved${compared?.moreRounds ? `, about ${compared.moreRounds} more rounds` : ''}`,
+    'not resolved': `not resolved${compared?.moreRounds ? `, about ${moreRoundsWords(compared.moreRounds)}` : ''}`,
   } as const;
   return (
     <>
