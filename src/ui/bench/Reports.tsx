@@ -1,9 +1,8 @@
-import { useRef } from 'react';
 import type { KeptReport } from '../../store/bench.ts';
 import { dropReport, showReport } from '../../store/bench.ts';
+import { FileButton } from '../controls/FileButton.tsx';
 import { exportBench, BENCH_EXPORTS } from '../exports.ts';
 import type { BenchExport } from '../exports.ts';
-import { chosenFiles } from '../dropped.ts';
 import { Tag } from '../controls/Badge.tsx';
 import { useExperiment, useWires } from '../hooks.ts';
 import { machineOf } from './words.ts';
@@ -19,29 +18,14 @@ const FORMAT_WORDS: Record<BenchExport, readonly [label: string, about: string]>
 export function Reports({ isBusy }: { readonly isBusy: boolean }) {
   const { session } = useWires();
   const kept = useExperiment((state) => state.bench.kept);
-  const input = useRef<HTMLInputElement>(null);
   return (
     <div className="bench-reports">
       {kept.map((report) => (
         <Kept key={report.key} kept={report} isBusy={isBusy} />
       ))}
       <p className="soft">
-        <button type="button" className="quiet" onClick={() => input.current?.click()}>
-          Open reports…
-        </button>{' '}
+        <FileButton words="Open reports…" label="Reports to open" accept=".json,application/json" isMultiple isQuiet onFiles={(files) => void session.openFiles(files)} />{' '}
         or drop files on the page: of other machines, to lay beside your own.
-        <input
-          ref={input}
-          type="file"
-          accept=".json,application/json"
-          multiple
-          hidden
-          aria-label="Reports to open"
-          onChange={(event) => {
-            void session.openFiles(chosenFiles(event.target.files));
-            event.target.value = '';
-          }}
-        />
       </p>
     </div>
   );

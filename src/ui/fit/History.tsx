@@ -1,16 +1,14 @@
-import { useRef } from 'react';
 import { dropFit, setFit, shownFit } from '../../store/fit.ts';
+import { FileButton } from '../controls/FileButton.tsx';
 import { Tag } from '../controls/Badge.tsx';
 import { number } from '../format.ts';
 import { useExperiment, useWires } from '../hooks.ts';
-import { chosenFiles } from '../dropped.ts';
 import { methodWords, nats, secondsOf, siteWords, swapWords } from './words.ts';
 
 /** Fits at hand: made in this tab or opened from files. One is looked at; the others stand beside it. */
 export function History() {
   const { store, session } = useWires();
   const fit = useExperiment((state) => state.fit);
-  const input = useRef<HTMLInputElement>(null);
   const shown = shownFit(fit);
   return (
     <div className="bench-reports" role="group" aria-label="Fits at hand">
@@ -50,22 +48,15 @@ export function History() {
         </div>
       ))}
       <p className="soft">
-        <button type="button" className="quiet" onClick={() => input.current?.click()}>
-          Open a fit…
-        </button>{' '}
-        or drop its JSON on the page.
-        <input
-          ref={input}
-          type="file"
+        <FileButton
+          words="Open a fit…"
+          label="Fits to open"
           accept=".json,application/json"
-          multiple
-          hidden
-          aria-label="Fits to open"
-          onChange={(event) => {
-            void session.openFiles(chosenFiles(event.target.files));
-            event.target.value = '';
-          }}
-        />
+          isMultiple
+          isQuiet
+          onFiles={(files) => void session.openFiles(files)}
+        />{' '}
+        or drop its JSON on the page.
       </p>
     </div>
   );

@@ -1,4 +1,3 @@
-import { useRef } from 'react';
 import type { CSSProperties } from 'react';
 import { trainedNorms } from '../../model/catalog.ts';
 import type { ModelInfo } from '../../model/catalog.ts';
@@ -6,11 +5,11 @@ import { bends, isNormId, normSpec } from '../../norm/registry.ts';
 import type { NormId } from '../../norm/registry.ts';
 import { chooseFitBase, FITTABLE, hasTexts, methodsOf, setFitDraft, TEXTS } from '../../store/fit.ts';
 import type { FitDraft, TextFrom } from '../../store/fit.ts';
+import { FileButton } from '../controls/FileButton.tsx';
 import { normColor } from '../colors.ts';
 import { Choices, Row, Sizes } from '../controls/Choices.tsx';
 import { NumberField } from '../controls/NumberField.tsx';
 import { useExperiment, useIsDark, useWires } from '../hooks.ts';
-import { chosenFiles } from '../dropped.ts';
 import { METHOD_WORDS } from './words.ts';
 
 const TEXT_WORDS: Record<TextFrom, readonly [label: string, about: string]> = {
@@ -151,7 +150,6 @@ function Text({ draft, info }: { readonly draft: FitDraft; readonly info: ModelI
   const { store, session } = useWires();
   const ownTokens = useExperiment((state) => state.fit.ownTokens);
   const context = useExperiment((state) => state.run.loaded?.context ?? 0);
-  const file = useRef<HTMLInputElement>(null);
   const { text, own, ownName, windows } = draft;
   const isBundled = !info || hasTexts(info);
   const set = (patch: Partial<FitDraft['windows']>): void =>
@@ -178,19 +176,12 @@ function Text({ draft, info }: { readonly draft: FitDraft; readonly info: ModelI
           />
           <p className="soft">
             {ownWords(own, ownName, ownTokens, context)}{' '}
-            <button type="button" className="quiet" onClick={() => file.current?.click()}>
-              Open .txt…
-            </button>
-            <input
-              ref={file}
-              type="file"
+            <FileButton
+              words="Open .txt…"
+              label="Text file to fit on"
               accept=".txt,text/plain"
-              hidden
-              aria-label="Text file to fit on"
-              onChange={(event) => {
-                void session.openFiles(chosenFiles(event.target.files));
-                event.target.value = '';
-              }}
+              isQuiet
+              onFiles={(files) => void session.openFiles(files)}
             />
           </p>
         </div>

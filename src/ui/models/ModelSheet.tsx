@@ -1,11 +1,10 @@
 import { useEffect, useId, useRef } from 'react';
-import type { ReactNode } from 'react';
 import { GPT } from '../../model/families/gpt.ts';
 import { FAMILIES } from '../../model/hf.ts';
 import { placeOf } from '../../model/model-id.ts';
 import { isAtHand, setModels } from '../../store/models.ts';
 import type { State } from '../../store/store.ts';
-import { chosenFiles } from '../dropped.ts';
+import { FileButton } from '../controls/FileButton.tsx';
 import { useExperiment, useWires } from '../hooks.ts';
 import { KeptModels, OpenModels } from './ModelLists.tsx';
 import { OpeningCard } from './OpeningCard.tsx';
@@ -60,6 +59,7 @@ function awaitedName(state: State): string | null {
 }
 
 function Ways() {
+  const { session } = useWires();
   const awaited = useExperiment(awaitedName);
   const types = FAMILIES.filter((family) => family !== GPT).flatMap(({ modelTypes }) => modelTypes);
   return (
@@ -75,8 +75,16 @@ function Ways() {
           <h3>From this machine</h3>
           <p>Drop a model’s folder anywhere on the page, or</p>
           <div className="buttons">
-            <FileButton isFolder>Choose folder</FileButton>
-            <FileButton>Choose files</FileButton>
+            <FileButton
+              words="Choose folder"
+              isFolder
+              onFiles={(files) => void session.openModel({ files })}
+            />
+            <FileButton
+              words="Choose files"
+              isMultiple
+              onFiles={(files) => void session.openModel({ files })}
+            />
           </div>
           <p className="soft">
             config.json, *.safetensors and, for text, tokenizer.json. Nothing leaves this machine.
@@ -89,31 +97,6 @@ function Ways() {
         what Swap &amp; fit saved.
       </p>
     </>
-  );
-}
-
-function FileButton({
-  isFolder = false,
-  children,
-}: {
-  readonly isFolder?: boolean;
-  readonly children: ReactNode;
-}) {
-  const { session } = useWires();
-  return (
-    <label className="file-button">
-      {children}
-      <input
-        type="file"
-        multiple
-        ref={(input) => void input?.toggleAttribute('webkitdirectory', isFolder)}
-        onChange={(event) => {
-          const files = chosenFiles(event.target.files);
-          event.target.value = '';
-          if (files.length > 0) void session.openModel({ files });
-        }}
-      />
-    </label>
   );
 }
 

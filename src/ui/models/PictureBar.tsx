@@ -1,6 +1,7 @@
 import { useEffect, useRef } from 'react';
 import { chosenSurvey, pictureOf } from '../../store/models.ts';
 import { pin } from '../../store/store.ts';
+import { FileButton } from '../controls/FileButton.tsx';
 import { RunStatus } from '../controls/PromptBar.tsx';
 import { useExperiment, useWires } from '../hooks.ts';
 import { drawPicture } from '../picture.ts';
@@ -32,18 +33,11 @@ export function PictureBar() {
               {shape && ` → ${shape.image[1]} × ${shape.image[0]}`}
             </small>
           </p>
-          <label className="file-button">
-            Choose picture
-            <input
-              type="file"
-              accept="image/*"
-              onChange={(event) => {
-                const [file] = event.target.files ?? [];
-                if (file) void showPicture(wires, file);
-                event.target.value = '';
-              }}
-            />
-          </label>
+          <FileButton
+            words="Choose picture"
+            accept="image/*"
+            onFiles={([first]) => first && void showPicture(wires, first.file)}
+          />
           <button type="button" className="primary" onClick={() => void session.run()}>
             Run
           </button>

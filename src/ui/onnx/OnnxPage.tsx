@@ -4,6 +4,7 @@ import { isNormId, NORM_IDS, normSpec } from '../../norm/registry.ts';
 import type { NormId } from '../../norm/registry.ts';
 import { chooseAt, chooseEverywhere, setOnnx } from '../../store/onnx.ts';
 import type { ShownOnnxRun } from '../../store/onnx.ts';
+import { FileButton } from '../controls/FileButton.tsx';
 import { DataTable } from '../controls/DataTable.tsx';
 import { normColor } from '../colors.ts';
 import { download } from '../exports.ts';
@@ -67,17 +68,11 @@ async function save(take: () => Promise<Uint8Array | null>, { file }: OpenedOnnx
 function OpenButton({ words }: { readonly words: string }) {
   const { session } = useWires();
   return (
-    <label className="button onnx-open">
-      {words}
-      <input
-        type="file"
-        multiple
-        onChange={(event) => {
-          void session.openOnnx([...(event.target.files ?? [])]);
-          event.target.value = '';
-        }}
-      />
-    </label>
+    <FileButton
+      words={words}
+      isMultiple
+      onFiles={(files) => void session.openOnnx(files.map(({ file }) => file))}
+    />
   );
 }
 

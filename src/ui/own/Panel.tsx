@@ -3,9 +3,9 @@ import { useEffect, useRef } from 'react';
 import { isNormId, NORM_IDS, normSpec } from '../../norm/registry.ts';
 import { editedNorm, isOriginal, openEditor, resetOwn, sameOwn, setOwn, typeOwn } from '../../store/own.ts';
 import type { State } from '../../store/store.ts';
+import { FileButton } from '../controls/FileButton.tsx';
 import { download } from '../exports.ts';
 import { useExperiment, useWires } from '../hooks.ts';
-import { chosenFiles } from '../dropped.ts';
 import { mountEditor } from './editor.ts';
 import type { Editor } from './editor.ts';
 import { Verdict } from './Verdict.tsx';
@@ -117,18 +117,13 @@ export default function Panel() {
           >
             Reset
           </button>
-          <label className="own-open" title="A file of one norm; dropping it on the page does the same">
-            Open
-            <input
-              type="file"
-              accept=".wgsl"
-              aria-label="Open a .wgsl file"
-              onChange={({ target }) => {
-                void session.openFiles(chosenFiles(target.files));
-                target.value = '';
-              }}
-            />
-          </label>
+          <FileButton
+            words="Open"
+            label="Open a .wgsl file"
+            title="A file of one norm; dropping it on the page does the same"
+            accept=".wgsl"
+            onFiles={(files) => void session.openFiles(files)}
+          />
           <button
             type="button"
             onClick={() =>
