@@ -299,7 +299,7 @@ describe('a pinned run', () => {
     await after(page, () => radio('Raw swap').check(), shown);
     await after(page, () => radio('DyT').check(), shown);
     await compare.getByText(/^norm at 13 sites: LayerNorm → DyT$/).waitFor();
-    await compare.getByText(/^They part layer \d, before/).waitFor();
+    await compare.getByText(/^They part at layer \d, before/).waitFor();
     expect(await compare.textContent()).toMatch(/KL\(A‖B\) [\d.]+ nats a token/);
     const tokens = golden.cases[0]?.tokens.length ?? 0;
     expect(await compare.getByRole('list', { name: 'KL by token' }).getByRole('listitem').count()).toBe(

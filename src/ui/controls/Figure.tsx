@@ -1,6 +1,6 @@
 // Every figure of the page can be saved: this is the one way to it.
 import { useRef } from 'react';
-import type { MouseEvent, ReactNode, RefObject } from 'react';
+import type { ReactNode, RefObject } from 'react';
 import { download, figureName, subjectOf } from '../exports.ts';
 import type { Subject } from '../exports.ts';
 import { figurePng, figureSvg } from '../figure-svg.ts';
@@ -24,8 +24,7 @@ export function useFigure<E extends HTMLElement = HTMLDivElement>({
 }: About): readonly [figure: RefObject<E | null>, menu: ReactNode] {
   const { store } = useWires();
   const figure = useRef<E>(null);
-  const save = async (format: 'svg' | 'png', { currentTarget }: MouseEvent): Promise<void> => {
-    currentTarget.closest('details')?.removeAttribute('open');
+  const save = async (format: 'svg' | 'png'): Promise<void> => {
     const subject = given ?? subjectOf(store.getState());
     if (!figure.current || !subject) return;
     const drawn = figureSvg(figure.current, { title, caption: subject.caption });
@@ -36,10 +35,10 @@ export function useFigure<E extends HTMLElement = HTMLDivElement>({
   const menu = (
     <span className="keep">
       <Menu label={`Save: ${title}`} sign="⋯" title="Save this figure">
-        <button type="button" onClick={(event) => void save('svg', event)}>
+        <button type="button" onClick={() => void save('svg')}>
           Save SVG
         </button>
-        <button type="button" onClick={(event) => void save('png', event)}>
+        <button type="button" onClick={() => void save('png')}>
           Save PNG
         </button>
       </Menu>

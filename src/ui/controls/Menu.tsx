@@ -1,7 +1,7 @@
 import { useEffect, useRef } from 'react';
 import type { ReactNode } from 'react';
 
-/** A small panel under its button; a click outside or Escape closes it. */
+/** A small panel under its button; a click outside, Escape, or a button in it that was pressed closes it. */
 export function Menu({
   label,
   sign,
@@ -34,7 +34,15 @@ export function Menu({
       <summary aria-label={label} title={title}>
         {sign}
       </summary>
-      <div className="menu-body">{children}</div>
+      <div
+        className="menu-body"
+        onClick={({ target }) => {
+          if (target instanceof Element && target.closest('button') && details.current)
+            details.current.open = false;
+        }}
+      >
+        {children}
+      </div>
     </details>
   );
 }
