@@ -23,7 +23,7 @@ import {
   typeOwn,
 } from '../../src/store/own.ts';
 import { createSession } from '../../src/store/session.ts';
-import { createExperiment, planOf, setConfig, setRun } from '../../src/store/store.ts';
+import { createExperiment, planOf, samePlan, setConfig, setRun } from '../../src/store/store.ts';
 import { ENVIRONMENT, fakeEngine, INFO, runOf, SITES } from './fakes.ts';
 
 const MACHINE = { subgroups: null, sharedBytes: 16384, mostLanes: 256 };
@@ -201,6 +201,11 @@ describe('in the store', () => {
     if (!result) throw new Error('no run');
     expect(result.sites.every(({ isOwn }) => isOwn)).toBe(true);
     expect(namesIn(result.plan)).toEqual(['your own DyT']);
+    // What was said of the member, or of another text, is not said of this one.
+    const { own: mine, ...theirs } = result.plan;
+    expect(samePlan(result.plan, theirs)).toBe(false);
+    expect(samePlan(result.plan, { ...theirs, own: { norm: NORM, source: `${source} ` } })).toBe(false);
+    expect(samePlan(result.plan, { ...theirs, ...(mine ? { own: { ...mine } } : {}) })).toBe(true);
     expect(linkOf(state())).not.toMatch(/own|drive/);
     const receipt = runReceipt({
       environment: ENVIRONMENT,
