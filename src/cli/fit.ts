@@ -2,11 +2,23 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { ConvertedFile } from '../fit/convert.ts';
-import { FIRST_TOKENS, KAPPAS, METHODS, methodsFor, RESUMABLE, TUNE, fitAll } from '../fit/spec.ts';
+import {
+  FIRST_TOKENS,
+  fitAll,
+  goingOnFrom,
+  isResumable,
+  isSiteMethod,
+  KAPPAS,
+  METHODS,
+  methodsFor,
+  RESUMABLE,
+  TUNE,
+} from '../fit/spec.ts';
+import type { FitSpec } from '../fit/spec.ts';
 import { SNIPPET } from '../engine/convert.ts';
 import { FIRST_MODEL, weightsId } from '../model/catalog.ts';
 import { sitesOf } from '../model/model.ts';
-import { FIRST_NORM, NORM_IDS } from '../norm/registry.ts';
+import { FIRST_NORM, NORM_IDS, STORY_NORM } from '../norm/registry.ts';
 import { Problem } from '../problem.ts';
 import { fitJson, fitMarkdown } from '../receipt/fit.ts';
 import { defineCommand, listOf, oneOf, usage, wholeNumber } from './args.ts';
@@ -17,6 +29,24 @@ import { chooseModel, libraryOf } from './models.ts';
 import { checkPlan, readPlan } from './plan.ts';
 
 const EXAMPLE = weightsId(FIRST_MODEL, FIRST_NORM);
+
+const SITE_METHODS = METHODS.filter(isSiteMethod);
+
+/** A site, and what it has of its own: `site`, `site=norm`, `site:method`, `site=norm:method`. */
+function siteOf(word: string, all: readonly string[]) {
+  const [place = '', method, ...more] = word.split(':');
+  const [site = '', norm, ...rest] = place.split('=');
+  if (more.length || rest.length)
+    throw usage(
+      `Cannot use --sites "${word}"`,
+      `As in ln_f, ln_f=${STORY_NORM}, ln_f:clip or ln_f=${STORY_NORM}:clip.`,
+    );
+  return {
+    site: oneOf('sites', site, all),
+    norm: norm === undefined ? undefined : oneOf('sites', norm, NORM_IDS),
+    method: method === undefined ? undefined : oneOf('sites', method, SITE_METHODS),
+  };
+}
 
 const numberOf = (option: string, text: string): number => {
   const value = Number(text);
@@ -36,7 +66,11 @@ export const fit = defineCommand({
     },
     to: { type: 'string', value: 'norm', says: `the norm to put there: ${NORM_IDS.join(', ')}` },
     method: { type: 'string', value: 'name', says: METHODS.join(', ') },
-    sites: { type: 'string', value: 'ln_f,…', says: 'swap these sites only' },
+    sites: {
+      type: 'string',
+      value: 'ln_f,…',
+      says: 'swap these sites only, in this order; ln_f=norm and ln_f:method where one has its own',
+    },
     kappa: { type: 'string', value: '1,2,…', says: `clip: levels to try (${KAPPAS.join()})` },
     steps: { type: 'string', value: 'n', says: `fine-tune: steps (${TUNE.steps})` },
     rate: {
@@ -47,7 +81,7 @@ export const fit = defineCommand({
     passage: {
       type: 'string',
       value: 'n',
-      says: 'fine-tune: tokens a step runs; whole windows if not given',
+      says: `fine-tune: tokens a step runs, at most (${TUNE.windowTokens})`,
     },
     first: {
       type: 'string',
@@ -78,11 +112,6 @@ export const fit = defineCommand({
     };
     const tableWindows = asked.table === undefined ? 4 : wholeNumber('table', asked.table);
     const earlier = asked.from === undefined ? undefined : readPlan(asked.from);
-    if (earlier && !RESUMABLE.includes(method))
-      throw usage(
-        `Cannot go on with ${method}: it fits no site after another`,
-        `--from is for ${RESUMABLE.join(' and ')}.`,
-      );
     checkTarget(asked.out);
     checkTarget(asked.export);
 
@@ -92,19 +121,34 @@ export const fit = defineCommand({
     const checkpoint = await library.checkpoint(weights);
     const { sha256 } = await library.load(weights);
     const all = sitesOf(checkpoint).map(({ id }) => id);
-    const sites = asked.sites === undefined ? all : listOf(asked.sites).map((id) => oneOf('sites', id, all));
+    const sites = (asked.sites === undefined ? all : listOf(asked.sites)).map((word) => siteOf(word, all));
     const calibration = await windowsIn(asked.calibration, library, info, checkpoint.context);
     const heldOut = await windowsIn(asked['held-out'], library, info, checkpoint.context + 1);
-    const spec = {
-      ...fitAll(weights, sites, member, method),
+    const spec: FitSpec = {
+      ...fitAll(weights, [], member, method),
+      sites: Object.fromEntries(sites.map(({ site, norm = member }) => [site, norm])),
+      methods: Object.fromEntries(sites.flatMap((one) => (one.method ? [[one.site, one.method]] : []))),
+      ...(asked.sites === undefined ? {} : { order: sites.map(({ site }) => site) }),
       kappas,
       tune,
       tableWindows,
       ...(asked.first === undefined ? {} : { firstToken: oneOf('first', asked.first, FIRST_TOKENS) }),
       ...(calibration ? { calibration } : {}),
       ...(heldOut ? { heldOut } : {}),
-      ...(earlier ? { from: checkPlan(earlier, checkpoint, sha256) } : {}),
+      ...(earlier
+        ? {
+            from: {
+              ...(earlier.fit?.method === method ? goingOnFrom(earlier.fit) : {}),
+              plan: checkPlan(earlier, checkpoint, sha256),
+            },
+          }
+        : {}),
     };
+    if (earlier && !isResumable(spec))
+      throw usage(
+        `Cannot go on with ${method}: it fits no site after another`,
+        `--from is for ${RESUMABLE.join(' and ')}, with one --kappa where a site clips.`,
+      );
     await withEngine(library, { isSoftware: asked.software }, say, async (engine) => {
       const stop = new AbortController();
       process.once('SIGINT', () => {

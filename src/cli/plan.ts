@@ -5,6 +5,7 @@ import type { Plan } from '../model/plan.ts';
 import { sitesOf } from '../model/model.ts';
 import type { Checkpoint } from '../model/model.ts';
 import { FIT_SCHEMA } from '../fit/spec.ts';
+import type { FitReport } from '../fit/spec.ts';
 import { normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import { FitReceipt, WholePlan } from '../receipt/fit-schema.ts';
@@ -13,8 +14,13 @@ import { RUN_SCHEMA, RunReceipt } from '../receipt/schema.ts';
 import { usage } from './args.ts';
 import { readText } from './files.ts';
 
-/** A plan as it was written, and the hash of the weights it was written for, where the file says. */
-export type PlanInFile = { readonly file: string; readonly plan: Plan; readonly sha256: string | null };
+/** A plan as it was written, with the hash of the weights it was written for and the fit it is of, where the file says. */
+export type PlanInFile = {
+  readonly file: string;
+  readonly plan: Plan;
+  readonly sha256: string | null;
+  readonly fit?: FitReport;
+};
 
 const wrong = (file: string, reason: string, hint: string): Error =>
   usage(`Cannot use plan "${file}": ${reason}`, hint);
@@ -38,8 +44,8 @@ export function readPlan(file: string): PlanInFile {
   const schema = typeof value === 'object' && value !== null && 'schema' in value ? value.schema : undefined;
   if (schema === undefined) return { file, plan: as(WholePlan) as Plan, sha256: null };
   if (schema === FIT_SCHEMA) {
-    const { plan, sha256 } = as(FitReceipt);
-    return { file, plan: plan as Plan, sha256 };
+    const fit = as(FitReceipt) as FitReport;
+    return { file, plan: fit.plan, sha256: fit.sha256, fit };
   }
   if (schema !== RUN_SCHEMA)
     throw wrong(file, `its schema is "${schema}" and "${RUN_SCHEMA}" is needed`, HINT);

@@ -33,7 +33,7 @@ export function fresh(work: Fitting): Plan {
 
 async function everySite(work: Fitting, of: (site: string) => Promise<SitePlan>): Promise<Plan> {
   const sites: Record<string, SitePlan> = {};
-  for (const [site] of work.order) sites[site] = await of(site);
+  for (const { site } of work.order) sites[site] = await of(site);
   return withSites(work.original, sites);
 }
 
@@ -73,7 +73,7 @@ export type SiteDeltas = ReadonlyMap<string, { readonly alone: number; readonly 
 /** Each site alone against the original, and all but each against all. */
 export async function tableOf(work: Fitting, windows: readonly Window[]): Promise<SiteDeltas> {
   const { original, plan } = work;
-  const plans = work.order.flatMap(([site]) => {
+  const plans = work.order.flatMap(({ site }) => {
     const [ours, theirs] = [plan.sites[site], original.sites[site]];
     return ours && theirs ? [withSites(original, { [site]: ours }), withSites(plan, { [site]: theirs })] : [];
   });
@@ -81,7 +81,7 @@ export async function tableOf(work: Fitting, windows: readonly Window[]): Promis
     ({ loss }) => loss,
   );
   return new Map(
-    work.order.map(([site], i) => [
+    work.order.map(({ site }, i) => [
       site,
       { alone: (each[2 * i] ?? NaN) - (base ?? NaN), without: (each[2 * i + 1] ?? NaN) - (all ?? NaN) },
     ]),

@@ -15,12 +15,21 @@ import { affineAt, thetaAt } from './lab.ts';
 import type { Lab, Model } from './lab.ts';
 import { measure } from './measure.ts';
 import type { MeasuredPlan } from './measure.ts';
-import { clip, leastSquares, moments } from './solve.ts';
-import type { SiteData, Solution } from './solve.ts';
+import { clip, leastSquares, moments, rSquared } from './solve.ts';
+import type { SiteData } from './solve.ts';
 import { checkSpec, fitted, originalPlan, withSites } from './plans.ts';
 import type { Windows } from './plans.ts';
-import { FIT_SCHEMA } from './spec.ts';
-import type { FitOptions, FitProgress, FitReport, FitSpec, FitStage, SiteFit, Window } from './spec.ts';
+import { FIT_SCHEMA, isSwept, methodAt } from './spec.ts';
+import type {
+  FitOptions,
+  FitProgress,
+  FitReport,
+  FitSpec,
+  FitStage,
+  SiteFit,
+  SiteMethod,
+  Window,
+} from './spec.ts';
 import { fineTune } from './tune.ts';
 
 const bare = ({ loss, kl, top1 }: MeasuredPlan): Omit<MeasuredPlan, 'perToken'> => ({ loss, kl, top1 });
@@ -33,8 +42,8 @@ export class Fitting {
   readonly windows: Windows;
   readonly #options: FitOptions;
   readonly original: Plan;
-  /** Sites to swap, in running order. */
-  readonly order: readonly (readonly [string, NormId])[];
+  /** Sites to swap, one after another. */
+  readonly order: readonly Swap[];
   plan: Plan;
   kappa: number | null = null;
   readonly r2 = new Map<string, number>();
@@ -53,9 +62,11 @@ export class Fitting {
     const { norm } = model.checkpoint;
     const sites = sitesOf(model.checkpoint);
     this.original = originalPlan(spec.weights, norm, sites);
-    this.order = sites.flatMap(({ id }) => {
-      const member = spec.sites[id];
-      return member === undefined ? [] : [[id, member] as const];
+    const running = sites.map(({ id }) => id);
+    this.order = (spec.order ?? running).flatMap((site): Swap[] => {
+      const member = spec.sites[site];
+      const index = running.indexOf(site);
+      return member === undefined ? [] : [{ site, member, method: methodAt(spec, site), index }];
     });
     this.plan = this.original;
   }
@@ -90,24 +101,7 @@ export class Fitting {
     return this.#data((await this.collected()).get(site) ?? EMPTY);
   }
 
-  /** What stands at each site of the order under a solver, on the original's activations. */
-  #swapped(
-    data: ReadonlyMap<string, Activations>,
-    solve: (id: NormId, data: SiteData, site: string) => Solution,
-  ) {
-    const sites: Record<string, SitePlan> = {};
-    for (const [site, member] of this.order) {
-      const activations = data.get(site);
-      if (!activations) continue;
-      const { values, first, r2 } = solve(member, this.#data(activations), site);
-      sites[site] = fitted(member, values, first);
-      this.r2.set(site, r2);
-      this.say('fit', this.order.length, site, { r2, done: this.r2.size });
-    }
-    return withSites(this.original, sites);
-  }
-
-  #collect(plan: Plan, site?: string, start?: { site: string; x: Float32Array }): Promise<Collected> {
+  #collect(plan: Plan, site?: string, start?: Start): Promise<Collected> {
     const { calibration } = this.windows;
     const onForward = (): void => this.say('collect', calibration.length, site ?? 'all sites');
     return this.timed('collect', () =>
@@ -127,65 +121,38 @@ export class Fitting {
       ),
     );
 
-  async clip(kappas: readonly number[]): Promise<void> {
-    const data = await this.collected();
-    for (const kappa of kappas) {
-      const plan = await this.timed('fit', async () =>
-        this.#swapped(data, (id, at, site) => clip(id, at, affineAt(this.model, this.original, site), kappa)),
-      );
-      if (kappas.length === 1) {
-        this.plan = plan;
-        return;
-      }
-      const [, { loss = Infinity } = {}] = await this.measure(
-        [plan],
-        this.windows.calibration,
-        `κ = ${kappa}`,
-      );
-      this.sweep.push({ kappa, calibration: loss, plan });
-      const best = this.sweep.reduce((least, one) => (one.calibration < least.calibration ? one : least));
-      this.kappa = best.kappa;
-      this.plan = best.plan;
-    }
-    // What was solved last is not what is kept.
-    for (const [site, member] of this.order)
-      this.r2.set(
-        site,
-        clip(
-          member,
-          this.#data(data.get(site) ?? EMPTY),
-          affineAt(this.model, this.original, site),
-          this.kappa ?? 1,
-        ).r2,
-      );
-  }
-
-  async leastSquares(): Promise<void> {
-    const data = await this.collected();
-    this.plan = await this.timed('fit', async () => this.#swapped(data, leastSquares));
-  }
-
-  async sequential(): Promise<void> {
+  /** Every site by its own method, one after another; `kappa` is for those that clip. */
+  async solve(kappa: number): Promise<void> {
     this.plan = this.original;
-    const wanted = await this.collected();
-    const { from } = this.spec;
-    let start: { site: string; x: Float32Array } | undefined;
-    for (const [site, member] of this.order) {
-      const kept = from?.sites[site];
+    this.r2.clear();
+    const originals = await this.collected();
+    const swapped: number[] = [];
+    let start: Start | undefined;
+    for (const { site, member, method, index } of this.order) {
+      // A swap before the place a forward would start at changes what is given there.
+      if (start && index < start.index) start = undefined;
+      const isMoved = swapped.some((other) => other < index);
+      swapped.push(index);
+      const { from } = this.spec;
+      const kept = from?.plan.sites[site];
       if (kept?.source === 'fitted' && kept.norm === member) {
         this.plan = withSites(this.plan, { [site]: kept });
+        const known = from?.sites?.find((one) => one.site === site)?.r2;
+        if (typeof known === 'number') this.r2.set(site, known);
         continue;
       }
-      // The first site of all is given what it was: nothing before it has changed.
-      const x =
-        this.plan === this.original
-          ? wanted.get(site)?.x
-          : (await this.#collect(this.plan, site, start)).get(site)?.x;
-      const y = wanted.get(site)?.y;
-      if (!x || !y) continue;
-      start = { site, x };
+      const { x: trained = EMPTY.x, y = EMPTY.y } = originals.get(site) ?? {};
+      let x = trained;
+      if (method === 'sequential') {
+        if (isMoved) x = (await this.#collect(this.plan, site, start)).get(site)?.x ?? trained;
+        start = { site, index, x };
+      }
       await this.timed('fit', async () => {
-        const { values, first, r2 } = leastSquares(member, this.#data({ x, y }));
+        const data = this.#data({ x, y });
+        const { values, first, r2 } =
+          method === 'moment' || method === 'clip'
+            ? clip(member, data, affineAt(this.model, this.original, site), method === 'clip' ? kappa : 1)
+            : leastSquares(member, data);
         this.plan = withSites(this.plan, { [site]: fitted(member, values, first) });
         this.r2.set(site, r2);
         this.say('fit', this.order.length, site, { r2, done: this.r2.size });
@@ -193,51 +160,80 @@ export class Fitting {
     }
   }
 
+  /** A fit for every clip level; the one that is best on the text that was fitted on is kept. */
+  async #sweep(): Promise<void> {
+    let best: { kappa: number; calibration: number; plan: Plan; r2: Map<string, number> } | undefined;
+    for (const kappa of this.spec.kappas) {
+      await this.solve(kappa);
+      const { plan } = this;
+      const [, { loss = Infinity } = {}] = await this.measure(
+        [plan],
+        this.windows.calibration,
+        `κ = ${kappa}`,
+      );
+      this.sweep.push({ kappa, calibration: loss, plan });
+      if (!best || loss < best.calibration) best = { kappa, calibration: loss, plan, r2: new Map(this.r2) };
+      // Also when the next one is stopped.
+      this.kappa = best.kappa;
+    }
+    if (!best) return;
+    this.plan = best.plan;
+    for (const [site, r2] of best.r2) this.r2.set(site, r2);
+  }
+
   async fineTune(): Promise<void> {
-    await this.sequential();
+    const { tune, from } = this.spec;
     this.r2.clear(); // of what moves on from here
+    this.trace = [...(from?.trace ?? [])];
     await this.timed('tune', async () => {
-      const { steps } = this.spec.tune;
-      const sites = this.order.map(([site]) => site);
       const onStep = (loss: number, plan: Plan): void => {
         this.trace.push(loss);
         this.plan = plan;
-        this.say('tune', steps, `step ${this.trace.length}`, { loss });
+        this.say('tune', tune.steps, `step ${this.trace.length}`, { loss, done: this.trace.length });
       };
+      const sites = this.order.map(({ site }) => site);
       const { calibration } = this.windows;
+      const { lab, model, original, plan } = this;
       this.plan = await fineTune(
-        this.lab,
-        this.model,
-        this.original,
-        this.plan,
+        lab,
+        model,
+        original,
+        plan,
         sites,
         calibration,
-        this.spec.tune,
+        tune,
+        this.trace.length,
         onStep,
       );
     });
+    const [originals, now] = [await this.collected(), await this.#collect(this.plan)];
+    for (const { site, member } of this.order) {
+      const [{ x } = EMPTY, { y } = EMPTY] = [now.get(site), originals.get(site)];
+      const { values = {}, first } = this.plan.sites[site] ?? {};
+      this.r2.set(site, rSquared(member, this.#data({ x, y }), values, first));
+    }
   }
 
   /** The chosen method; what it reached stands in `plan`, also when it is stopped. */
   async fit(): Promise<void> {
-    switch (this.spec.method) {
-      case 'moment':
-        return this.clip([1]);
-      case 'clip':
-        return this.clip(this.spec.kappas);
-      case 'least-squares':
-        return this.leastSquares();
-      case 'sequential':
-        return this.sequential();
-      case 'fine-tune':
-        return this.fineTune();
+    const { spec } = this;
+    const [kappa = 1] = spec.kappas;
+    if (isSwept(spec)) await this.#sweep();
+    else {
+      await this.solve(kappa);
+      if (this.order.some(({ method }) => method === 'clip')) this.kappa = kappa;
     }
+    if (spec.method === 'fine-tune') await this.fineTune();
+  }
+
+  get isInRunningOrder(): boolean {
+    return this.order.every(({ index }, i) => i === 0 || index > (this.order[i - 1]?.index ?? 0));
   }
 
   swappedTo(of: (site: string, member: NormId) => SitePlan): Plan {
     return withSites(
       this.original,
-      Object.fromEntries(this.order.map(([site, member]) => [site, of(site, member)])),
+      Object.fromEntries(this.order.map(({ site, member }) => [site, of(site, member)])),
     );
   }
 
@@ -254,10 +250,12 @@ export class Fitting {
       const own = theta.first && { firstScalars: thetaScalars({ ...theta, values: theta.first }, C) };
       return { scalars: thetaScalars(theta, C), ...own };
     };
-    return this.order.map(([site, norm]) => ({
+    const { spec } = this;
+    const inRunningOrder = this.order.toSorted((a, b) => a.index - b.index);
+    return inRunningOrder.map(({ site, member: norm }) => ({
       site,
       norm,
-      method: this.spec.method,
+      method: spec.methods?.[site] ?? spec.method,
       ...scalars(site),
       sigma: this.#sigma(site),
       r2: this.r2.get(site) ?? null,
@@ -268,6 +266,15 @@ export class Fitting {
 }
 
 type Collected = ReadonlyMap<string, Activations>;
+/** A site whose input is known under the plan of now. */
+type Start = { readonly site: string; readonly index: number; readonly x: Float32Array };
+/** `index`: its place among all sites as they run. */
+type Swap = {
+  readonly site: string;
+  readonly member: NormId;
+  readonly method: SiteMethod;
+  readonly index: number;
+};
 const EMPTY: Activations = { x: new Float32Array(), y: new Float32Array() };
 
 /**
@@ -341,6 +348,8 @@ export async function runFit(
     weights: spec.weights,
     sha256: info.twins[norm]?.weights.sha256 ?? info.twins[firstTwin(info)]?.weights.sha256 ?? '',
     method: spec.method,
+    ...(work.isInRunningOrder ? {} : { order: work.order.map(({ site }) => site) }),
+    ...(spec.method === 'fine-tune' ? { tune: spec.tune } : {}),
     ...(spec.firstToken ? { firstToken: spec.firstToken } : {}),
     kappa: work.kappa,
     isStopped,

@@ -3,7 +3,7 @@ import type { Plan, Site, SitePlan } from '../model/plan.ts';
 import { normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import { Problem } from '../problem.ts';
-import { methodsFor } from './spec.ts';
+import { methodAt, methodsFor } from './spec.ts';
 import type { FitSpec, Window } from './spec.ts';
 
 export const fitted = (
@@ -41,24 +41,28 @@ export function checkSpec(
   const wrong = (reason: string, hint: string): Problem =>
     new Problem('usage', `Cannot fit: ${reason}`, hint);
   const names = sites.map(({ id }) => id);
-  const stray = Object.keys(spec.sites).find((id) => !names.includes(id));
+  const asked = Object.keys(spec.sites);
+  const order = spec.order ?? asked;
+  const stray = [...asked, ...order].find((id) => !names.includes(id));
   if (stray !== undefined) throw wrong(`there is no site "${stray}"`, `The sites are ${names.join(', ')}.`);
-  if (!Object.keys(spec.sites).length) throw wrong('no site is to be swapped', 'Choose at least one.');
-  for (const id of Object.values(spec.sites)) {
+  if (!asked.length) throw wrong('no site is to be swapped', 'Choose at least one.');
+  if (order.toSorted().join() !== asked.toSorted().join())
+    throw wrong(
+      `the order names ${order.join(', ')}, and ${asked.join(', ')} are to be swapped`,
+      'Name each of them once.',
+    );
+  for (const [site, id] of Object.entries(spec.sites)) {
     const methods = methodsFor(id);
-    if (!methods.includes(spec.method))
-      throw wrong(
-        `${spec.method} says nothing of ${normSpec(id).label}`,
-        `It can be fitted by ${methods.join(', ')}.`,
-      );
+    for (const method of [spec.method, methodAt(spec, site)])
+      if (!methods.includes(method))
+        throw wrong(
+          `${method} says nothing of ${normSpec(id).label}, at ${site}`,
+          `It can be fitted by ${methods.join(', ')}.`,
+        );
   }
   const { windowTokens } = spec.tune;
-  const longest = windows.calibration[0]?.length ?? 0;
-  if (
-    windowTokens !== undefined &&
-    !(Number.isInteger(windowTokens) && windowTokens > 1 && windowTokens <= longest)
-  )
-    throw wrong(`passages of ${windowTokens} tokens do not fit`, `From 2 to ${longest} do.`);
+  if (!(Number.isInteger(windowTokens) && windowTokens > 1))
+    throw wrong(`passages of ${windowTokens} tokens do not fit`, 'Two or more do.');
   for (const [name, given] of Object.entries(windows)) {
     const length = given[0]?.length ?? 0;
     if (!given.length || given.some((passage) => passage.length !== length))

@@ -14,6 +14,8 @@ export const FIT_SCHEMA = 'normscope/fit/1';
  */
 export const METHODS = ['moment', 'clip', 'least-squares', 'sequential', 'fine-tune'] as const;
 export type Method = (typeof METHODS)[number];
+/** Those that fit one site; `fine-tune` moves all at once, after `sequential`. */
+export type SiteMethod = Exclude<Method, 'fine-tune'>;
 
 /** Clip levels that `clip` tries. */
 export const KAPPAS: readonly number[] = [1, 2, 4, 6, 8];
@@ -28,6 +30,8 @@ export const methodsFor = (id: NormId): Method[] =>
     (method) => (method !== 'clip' || bends(id)) && (method !== 'fine-tune' || !isUnstorable(id)),
   );
 
+export const isSiteMethod = (method: Method): method is SiteMethod => method !== 'fine-tune';
+
 /** Methods that fit one site after another, and so go on from sites fitted before. */
 export const RESUMABLE: readonly Method[] = ['sequential', 'fine-tune'];
 
@@ -37,19 +41,26 @@ export type Window = readonly number[];
 export const FIRST_TOKENS = ['shared', 'own'] as const;
 export type FirstToken = (typeof FIRST_TOKENS)[number];
 
+/** Gradient descent. */
+export type Tune = {
+  readonly steps: number;
+  readonly learningRate: number;
+  readonly seed: number;
+  /** Tokens of a passage that a step runs, at most. */
+  readonly windowTokens: number;
+};
+
 export type FitSpec = {
   readonly weights: string;
   /** Sites to swap and what to put there; the others stay as the model has them. */
   readonly sites: Readonly<Record<string, NormId>>;
   readonly method: Method;
+  /** By site: another method than that of all. */
+  readonly methods?: Readonly<Record<string, SiteMethod>>;
+  /** Sites in the order in which they are swapped, all of `sites`; the order they run in if not given. */
+  readonly order?: readonly string[];
   readonly kappas: readonly number[];
-  readonly tune: {
-    readonly steps: number;
-    readonly learningRate: number;
-    readonly seed: number;
-    /** Tokens of a passage that a step runs; the calibration windows' own length if not given. */
-    readonly windowTokens?: number;
-  };
+  readonly tune: Tune;
   /** `own`: the scalars of a sequence's first token are fitted apart, for members that bend; `shared` if not given. */
   readonly firstToken?: FirstToken;
   /** Windows of tokens to fit on; the model's own where it brings some. */
@@ -60,11 +71,24 @@ export type FitSpec = {
   readonly mostWindows?: { readonly calibration: number; readonly heldOut: number };
   /** Held-out windows that the table of sites is measured on, which takes two forwards a site each; 0 for no table. */
   readonly tableWindows: number;
-  /** A plan whose fitted sites are taken as they are: goes on where a stopped fit ended. */
-  readonly from?: Plan;
+  /** Goes on from an earlier fit: its fitted sites are taken as they are, and the steps of `trace` count. */
+  readonly from?: Pick<FitReport, 'plan'> & Partial<Pick<FitReport, 'trace' | 'sites'>>;
 };
 
-export const TUNE = { steps: 320, learningRate: 0.02, seed: 1 } as const;
+export const TUNE: Tune = { steps: 320, learningRate: 0.01, seed: 1, windowTokens: 64 };
+
+/** What fits a site before anything is fine-tuned. */
+export const methodAt = (
+  { method, methods }: Pick<FitSpec, 'method' | 'methods'>,
+  site: string,
+): SiteMethod => methods?.[site] ?? (isSiteMethod(method) ? method : 'sequential');
+
+/** Whether several clip levels are tried: each is a fit of its own. */
+export const isSwept = (spec: FitSpec): boolean =>
+  spec.kappas.length > 1 && Object.keys(spec.sites).some((site) => methodAt(spec, site) === 'clip');
+
+/** Whether a stopped fit can go on from the sites it came to. */
+export const isResumable = (spec: FitSpec): boolean => RESUMABLE.includes(spec.method) && !isSwept(spec);
 
 /** `member` at all of `sites`. */
 export const fitAll = (
@@ -87,14 +111,18 @@ export type Measured = { readonly loss: number; readonly kl: number; readonly to
 export type SiteFit = {
   readonly site: string;
   readonly norm: NormId;
+  /** The site's own, or the fit's. */
   readonly method: Method;
   /** α, s or b as fitted. */
   readonly scalars: Readonly<Record<string, number>>;
-  /** Standard deviation of a token's input on the calibration text, in the mean square over tokens; null unless collected. */
+  /** Of a token's input on the calibration text: 1/σ is the mean over tokens of one over the standard deviation; null unless collected. */
   readonly sigma: number | null;
   /** Those of the first token, where they are its own. */
   readonly firstScalars?: Readonly<Record<string, number>>;
-  /** Of the site's own output on the calibration text, as the method saw it; null where it did not look. */
+  /**
+   * Of the site's own output on the calibration text: as the method saw it, or, fine-tuned, with all others in place;
+   * null in a stopped fit that had not looked.
+   */
   readonly r2: number | null;
   /** Held-out loss with this site alone swapped less the original's; with all others swapped less that of all. */
   readonly aloneDelta: number | null;
@@ -108,6 +136,10 @@ export type FitReport = {
   readonly weights: string;
   readonly sha256: string;
   readonly method: Method;
+  /** Sites in the order in which they were swapped, where that is not the order they run in. */
+  readonly order?: readonly string[];
+  /** Of `fine-tune`. */
+  readonly tune?: Tune;
   readonly firstToken?: FirstToken;
   /** The clip level that was best on the calibration text. */
   readonly kappa: number | null;
@@ -139,6 +171,7 @@ export type FitReport = {
     readonly calibration: number;
     readonly heldOut: number;
   }[];
+  /** In running order. */
   readonly sites: readonly SiteFit[];
   /** Loss of each step of fine-tuning: nats per token, to the original's predictions. */
   readonly trace: readonly number[];
@@ -151,6 +184,13 @@ export type FitReport = {
     readonly measure: number;
   };
 };
+
+/** What a fit goes on from; one that was stopped while it was fine-tuned, at the step it came to. */
+export const goingOnFrom = ({ plan, sites, trace, isStopped }: FitReport): NonNullable<FitSpec['from']> => ({
+  plan,
+  sites,
+  ...(isStopped ? { trace } : {}),
+});
 
 export type FitStage = 'collect' | 'fit' | 'tune' | 'measure';
 export type FitProgress = {

@@ -9,7 +9,7 @@ import { logitsOf, programOf, thetaAt } from './lab.ts';
 import type { Lab, Model } from './lab.ts';
 import { fitted } from './plans.ts';
 import { Tape } from './tape.ts';
-import type { FitSpec, Window } from './spec.ts';
+import type { Tune, Window } from './spec.ts';
 
 /** Logits of the original that are kept on the CPU rather than computed anew. */
 const KEPT_BYTES = 512 * 2 ** 20;
@@ -93,9 +93,22 @@ export class SiteAdam {
   }
 }
 
-/** From `learningRate` to 0 along a half cosine, after a rise over the first steps. Loshchilov & Hutter 2017. */
-export const rateAt = (step: number, { steps, learningRate }: FitSpec['tune']): number =>
-  learningRate * Math.min(1, (step + 1) / 10) * 0.5 * (1 + Math.cos((Math.PI * step) / steps));
+/**
+ * From `learningRate` to 0 along a half cosine, Loshchilov & Hutter 2017, after a rise over the first steps since `begin`,
+ * where the moments start anew.
+ */
+export const rateAt = (step: number, { steps, learningRate }: Tune, begin = 0): number =>
+  learningRate * Math.min(1, (step - begin + 1) / 10) * 0.5 * (1 + Math.cos((Math.PI * step) / steps));
+
+/** Passages of one length, of at most `longest` tokens, that leave as few tokens over as they can. */
+export function passagesOf(windows: readonly Window[], longest: number): Window[] {
+  const length = windows[0]?.length ?? 0;
+  const parts = Math.ceil(length / longest);
+  const T = Math.floor(length / parts);
+  return windows.flatMap((passage) =>
+    Array.from({ length: parts }, (_, i) => passage.slice(T * i, T * (i + 1))),
+  );
+}
 
 /** Each passage once, in another order every time round. */
 function* shuffled(count: number, seed: number): Generator<number> {
@@ -110,7 +123,9 @@ function* shuffled(count: number, seed: number): Generator<number> {
   }
 }
 
-/** `plan` with the parameters of `sites` moved; tells after every step, and stops where that throws. */
+/**
+ * `plan` with the parameters of `sites` moved, from step `begin` on; tells after every step, and stops where that throws.
+ */
 export async function fineTune(
   lab: Lab,
   model: Model,
@@ -118,14 +133,13 @@ export async function fineTune(
   plan: Plan,
   sites: readonly string[],
   windows: readonly Window[],
-  spec: FitSpec['tune'],
+  spec: Tune,
+  begin: number,
   onStep: (loss: number, plan: Plan) => void,
 ): Promise<Plan> {
   const { C, V } = model.checkpoint.model.dims;
-  const T = spec.windowTokens ?? windows[0]?.length ?? 0;
-  const passages = windows.flatMap((passage) =>
-    Array.from({ length: Math.floor(passage.length / T) }, (_, i) => passage.slice(T * i, T * (i + 1))),
-  );
+  const passages = passagesOf(windows, spec.windowTokens);
+  const T = passages[0]?.length ?? 0;
   const movers = new Map(
     sites.map((site) => {
       return [site, new SiteAdam(thetaAt(model, plan, site), C)];
@@ -141,13 +155,14 @@ export async function fineTune(
   const order = shuffled(passages.length, spec.seed);
   for (let step = 0; step < spec.steps; step++) {
     const index = order.next().value ?? 0;
+    if (step < begin) continue;
     const tokens = passages[index] ?? [];
     const wanted = kept.get(index) ?? (await logitsOf(lab, model, teacher, tokens));
     if (4 * T * V * (kept.size + 1) <= KEPT_BYTES) kept.set(index, wanted);
     const { loss, gradients } = await tape.step(tokens, wanted);
-    const rate = rateAt(step, spec);
+    const rate = rateAt(step, spec, begin);
     for (const [site, mover] of movers) {
-      mover.move(gradients.get(site) ?? new Float32Array(), rate, step + 1);
+      mover.move(gradients.get(site) ?? new Float32Array(), rate, step - begin + 1);
       tape.write(site, mover.theta);
     }
     onStep(loss, current());

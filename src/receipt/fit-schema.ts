@@ -49,6 +49,15 @@ export const FitReceipt = v.strictObject({
   weights: text,
   sha256: text,
   method,
+  order: v.exactOptional(v.array(text)),
+  tune: v.exactOptional(
+    v.strictObject({
+      steps: count,
+      learningRate: number,
+      seed: count,
+      windowTokens: count,
+    }),
+  ),
   firstToken: v.optional(v.picklist(FIRST_TOKENS)),
   kappa: maybe,
   isStopped: v.boolean(),

@@ -94,6 +94,7 @@ export function fitMarkdown(report: FitReport, snippet?: string): string {
         ]
       : []),
   ];
+  const hasMethods = sites.some(({ method }) => method !== report.method);
   const parts = [
     `# ${report.weights} → ${members}, ${report.method}${report.kappa === null ? '' : `, κ = ${report.kappa}`}`,
     `${tokens.calibration} tokens to fit on, ${tokens.heldOut} others to measure on. ${adapterWords(report.adapter)}; ${Object.entries(
@@ -115,11 +116,21 @@ export function fitMarkdown(report: FitReport, snippet?: string): string {
         ]
       : []),
     ...traceWords(report.trace),
+    ...(report.order ? [`Swapped in this order: ${report.order.join(', ')}.`] : []),
     table(
-      ['site', 'norm', 'scalars', 'R²', 'Δloss alone', 'Δloss of all for it'],
-      sites.map(({ site, norm, scalars, firstScalars, r2, aloneDelta, withoutDelta }) => [
+      [
+        'site',
+        'norm',
+        ...(hasMethods ? ['method'] : []),
+        'scalars',
+        'R²',
+        'Δloss alone',
+        'Δloss of all for it',
+      ],
+      sites.map(({ site, norm, method, scalars, firstScalars, r2, aloneDelta, withoutDelta }) => [
         site,
         normSpec(norm).label,
+        ...(hasMethods ? [method] : []),
         `${scalarWords(scalars)}${firstScalars ? `; first token ${scalarWords(firstScalars)}` : ''}`,
         digits(r2),
         digits(aloneDelta),

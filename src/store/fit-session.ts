@@ -1,6 +1,7 @@
 // The part of the session that fits: asks, follows, keeps what came of it, and takes it to the microscope or home.
 import type { Engine } from '../engine/api.ts';
 import type { ConvertedFile } from '../fit/convert.ts';
+import { goingOnFrom } from '../fit/spec.ts';
 import type { FitProgress, FitReport, FitSpec, Method, Window } from '../fit/spec.ts';
 import { windowsOf } from '../fit/windows.ts';
 import { splitWeightsId } from '../model/catalog.ts';
@@ -115,11 +116,12 @@ export function createFitSession(
 
   return {
     fit: () => fitting(specNow),
-    resumeFit: ({ key, spec, report }) => fitting(async () => ({ ...spec, from: report.plan }), key),
+    resumeFit: ({ key, spec, report }) => fitting(async () => ({ ...spec, from: goingOnFrom(report) }), key),
     fitFrom: ({ spec, report }, method) =>
       fitting(async () => {
         const { tune = spec.tune } = store.getState().fit.draft;
-        return { ...spec, method, tune, from: report.plan };
+        const kappas = report.kappa === null ? spec.kappas : [report.kappa];
+        return { ...spec, method, kappas, tune, from: { plan: report.plan } };
       }),
     runFitted: async (report) => {
       try {

@@ -1,7 +1,17 @@
 // Swap and fit as plain data: what is asked for, how far it is, and the fits at hand, made here or opened from files.
 import type { Environment } from '../engine/api.ts';
-import { KAPPAS, METHODS, methodsFor, RESUMABLE, TUNE } from '../fit/spec.ts';
-import type { FirstToken, FitProgress, FitReport, FitSpec, FitStage, Method, Window } from '../fit/spec.ts';
+import { isResumable, isSiteMethod, KAPPAS, methodAt, METHODS, methodsFor, TUNE } from '../fit/spec.ts';
+import type {
+  FirstToken,
+  FitProgress,
+  FitReport,
+  FitSpec,
+  FitStage,
+  Method,
+  SiteMethod,
+  Tune,
+  Window,
+} from '../fit/spec.ts';
 import { firstTwin, splitWeightsId, weightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import type { Site, SiteKind } from '../model/plan.ts';
@@ -21,9 +31,13 @@ export type FitDraft = {
   /** Sites that stay as they are. */
   readonly off: readonly string[];
   readonly method: Method;
+  /** By site: another method than `method`. */
+  readonly methods: Readonly<Record<string, SiteMethod>>;
+  /** Sites in the order in which they are swapped; the order they run in if there are none. */
+  readonly order: readonly string[];
   readonly kappas: readonly number[];
   readonly firstToken: FirstToken;
-  readonly tune: FitSpec['tune'];
+  readonly tune: Tune;
   readonly text: TextFrom;
   /** A text of somebody's own, and the file it is from. */
   readonly own: string;
@@ -84,6 +98,8 @@ const FIRST_DRAFT: FitDraft = {
   members: {},
   off: [],
   method: 'sequential',
+  methods: {},
+  order: [],
   kappas: KAPPAS,
   firstToken: 'shared',
   tune: TUNE,
@@ -125,7 +141,7 @@ export function fitDraftOf(
 export function chooseFitBase(store: Experiment, base: NormId, draft: FitDraft): void {
   const isSame = draft.member === base;
   const other = base === STORY_NORM ? FIRST_NORM : STORY_NORM;
-  setFitDraft(store, { base, ...(isSame ? { member: other } : {}), members: {} });
+  setFitDraft(store, { base, ...(isSame ? { member: other } : {}), members: {}, methods: {} });
 }
 
 export const memberAt = ({ members, member }: FitDraft, site: string): NormId => members[site] ?? member;
@@ -161,6 +177,64 @@ export function presetOf({ off }: FitDraft, sites: readonly Site[]): SitePreset 
   );
 }
 
+/** Methods that a site can have of its own. */
+export const siteMethodsOf = (draft: FitDraft, site: string): SiteMethod[] =>
+  methodsFor(memberAt(draft, site)).filter(isSiteMethod);
+
+/** What fits a site: its own method where it has one that applies. */
+export function siteMethodOf(draft: FitDraft, site: string): SiteMethod {
+  const own = draft.methods[site];
+  return own && siteMethodsOf(draft, site).includes(own) ? own : methodAt({ method: draft.method }, site);
+}
+
+/** Whether the order in which sites are swapped makes a difference. */
+export const isOrdered = (draft: FitDraft, sites: readonly Site[]): boolean =>
+  sites.some(({ id }) => !draft.off.includes(id) && siteMethodOf(draft, id) === 'sequential');
+
+/** All sites in the order in which they are swapped. */
+export function swapOrder({ order }: Pick<FitDraft, 'order'>, sites: readonly Site[]): string[] {
+  const running = sites.map(({ id }) => id);
+  const known = order.filter((id) => running.includes(id));
+  return [...known, ...running.filter((id) => !known.includes(id))];
+}
+
+/** Orders that have a name. */
+export const ORDERS = ['running', 'backwards', 'attention', 'mlp'] as const;
+export type Order = (typeof ORDERS)[number];
+
+function orderBy(name: Order, sites: readonly Site[]): string[] {
+  const ids = sites.map(({ id }) => id);
+  if (name === 'running') return ids;
+  if (name === 'backwards') return ids.toReversed();
+  // First those before attention (or the MLP) of all layers, then the others; stable, so each in running order.
+  return sites.toSorted((a, b) => Number(b.kind === name) - Number(a.kind === name)).map(({ id }) => id);
+}
+
+export const chooseOrder = (store: Experiment, sites: readonly Site[], name: Order): void =>
+  setFitDraft(store, { order: name === 'running' ? [] : orderBy(name, sites) });
+
+/** The name of the order; null where it was made by hand. */
+export function orderOf(draft: Pick<FitDraft, 'order'>, sites: readonly Site[]): Order | null {
+  const now = swapOrder(draft, sites).join();
+  return ORDERS.find((name) => orderBy(name, sites).join() === now) ?? null;
+}
+
+/** Swaps a site one place earlier (−1) or later (1). */
+export function moveSite(
+  store: Experiment,
+  draft: FitDraft,
+  sites: readonly Site[],
+  site: string,
+  by: -1 | 1,
+): void {
+  const order = swapOrder(draft, sites);
+  const at = order.indexOf(site);
+  const other = order[at + by];
+  if (at < 0 || other === undefined) return;
+  [order[at], order[at + by]] = [other, site];
+  setFitDraft(store, { order: order.join() === orderBy('running', sites).join() ? [] : order });
+}
+
 /** What the engine is asked for. `own`: the own text's windows. */
 export function fitSpecOf(
   draft: FitDraft,
@@ -169,11 +243,17 @@ export function fitSpecOf(
   own: readonly Window[] = [],
 ): FitSpec {
   const { windows } = draft;
-  const swapped = sites.filter(({ id }) => !draft.off.includes(id));
+  const swapped = swapOrder(draft, sites).filter((id) => !draft.off.includes(id));
+  const methods = swapped.flatMap((id) => {
+    const method = siteMethodOf(draft, id);
+    return method === methodAt({ method: draft.method }, id) ? [] : [[id, method] as const];
+  });
   return {
     weights: weightsId(info.id, draft.base),
-    sites: Object.fromEntries(swapped.map(({ id }) => [id, memberAt(draft, id)])),
+    sites: Object.fromEntries(swapped.map((id) => [id, memberAt(draft, id)])),
     method: draft.method,
+    ...(methods.length ? { methods: Object.fromEntries(methods) } : {}),
+    ...(draft.order.length ? { order: swapped } : {}),
     kappas: draft.kappas,
     firstToken: draft.firstToken,
     tune: draft.tune,
@@ -202,9 +282,15 @@ export const specOfReport = (report: FitReport): FitSpec => ({
   weights: report.weights,
   sites: Object.fromEntries(report.sites.map(({ site, norm }) => [site, norm])),
   method: report.method,
-  kappas: KAPPAS,
+  methods: Object.fromEntries(
+    report.sites.flatMap(({ site, method }) =>
+      method !== report.method && isSiteMethod(method) ? [[site, method]] : [],
+    ),
+  ),
+  ...(report.order ? { order: report.order } : {}),
+  kappas: report.kappa === null ? KAPPAS : [report.kappa],
   ...(report.firstToken ? { firstToken: report.firstToken } : {}),
-  tune: TUNE,
+  tune: report.tune ?? TUNE,
   tableWindows: FIRST_DRAFT.windows.table,
 });
 
@@ -248,8 +334,7 @@ export const isFitted = ({ plan }: FitReport): boolean =>
   Object.values(plan.sites).some(({ source }) => source === 'fitted');
 
 /** Whether a stopped fit can go on where it ended. */
-export const canResume = ({ spec, report }: KeptFit): boolean =>
-  report.isStopped && RESUMABLE.includes(spec.method);
+export const canResume = ({ spec, report }: KeptFit): boolean => report.isStopped && isResumable(spec);
 
 /** The one that is looked at: as chosen, else the newest. */
 export const shownFit = ({ kept, shown }: FitState): KeptFit | null =>

@@ -8,8 +8,8 @@ import { fitted as fittedSite, originalPlan } from '../../src/fit/plans.ts';
 import { logitsOf, programOf } from '../../src/fit/lab.ts';
 import type { Model } from '../../src/fit/lab.ts';
 import { scalarsAt } from '../../src/fit/solve.ts';
-import { fitAll, METHODS } from '../../src/fit/spec.ts';
-import type { FitReport, Method } from '../../src/fit/spec.ts';
+import { fitAll, goingOnFrom, METHODS, TUNE } from '../../src/fit/spec.ts';
+import type { FitReport, Method, SiteMethod } from '../../src/fit/spec.ts';
 import { Tape } from '../../src/fit/tape.ts';
 import { fineTune } from '../../src/fit/tune.ts';
 import { normBackward, scalarNames, thetaBackward } from '../../src/kernel/backward.ts';
@@ -230,9 +230,11 @@ it('fine-tuning brings the loss down, in medians of blocks, and stays near its e
     sites: Object.fromEntries(sites.map(({ id }) => [id, { norm: 'dyt', source: 'fitted', alphaScale: 1 }])),
   };
   const trace: number[] = [];
-  const tune = { steps: 100, learningRate: 0.02, seed: 1 };
+  const tune = { ...TUNE, steps: 100, learningRate: 0.02 };
   const ids = sites.map(({ id }) => id);
-  const plan = await fineTune(lab, model, original, swapped, ids, windows, tune, (loss) => trace.push(loss));
+  const plan = await fineTune(lab, model, original, swapped, ids, windows, tune, 0, (loss) =>
+    trace.push(loss),
+  );
   const medians = Array.from(
     { length: 5 },
     (_, i) => trace.slice(20 * i, 20 * i + 20).toSorted((a, b) => a - b)[10] ?? 0,
@@ -267,7 +269,7 @@ describe('a fit', () => {
       {
         ...fitAll(WEIGHTS, ids, 'dyt', method),
         kappas: [2, 6],
-        tune: { steps: 4, learningRate: 0.01, seed: 1 },
+        tune: { ...TUNE, steps: 4 },
         tableWindows: 0,
         ...few,
       },
@@ -302,9 +304,76 @@ describe('a fit', () => {
     expect(half.isStopped).toBe(true);
     expect(half.heldOutLoss.fitted).toBeNull();
     expect(Object.values(half.plan.sites).filter(({ source }) => source === 'fitted')).toHaveLength(4);
-    const whole = await engine.fit({ ...spec, from: half.plan });
+    const whole = await engine.fit({ ...spec, from: goingOnFrom(half) });
     const wanted = reports.get('sequential')?.heldOutLoss.fitted ?? Number.NaN;
     expect(whole.heldOutLoss.fitted).toBeCloseTo(wanted, 5);
+    // What was known of the sites before the stop is known.
+    expect(whole.sites.map(({ r2 }) => r2)).toEqual(reports.get('sequential')?.sites.map(({ r2 }) => r2));
+  });
+
+  it('that is stopped while it fine-tunes goes on at the step it came to', async () => {
+    const stop = new AbortController();
+    const spec = {
+      ...fitAll(WEIGHTS, ids, 'dyt', 'fine-tune'),
+      tune: { ...TUNE, steps: 6 },
+      tableWindows: 0,
+      ...few,
+    };
+    const sequential = reports.get('sequential');
+    if (!sequential) throw new Error('there is none');
+    const half = await engine.fit(
+      { ...spec, from: { plan: sequential.plan } },
+      {
+        signal: stop.signal,
+        onStep: ({ stage, done }) => void (stage === 'tune' && done === 4 && stop.abort()),
+      },
+    );
+    expect(half).toMatchObject({ isStopped: true, tune: spec.tune });
+    // The step that was under way when it was stopped is kept.
+    expect(half.trace.length).toBe(5);
+    const steps: number[] = [];
+    const whole = await engine.fit(
+      { ...spec, from: goingOnFrom(half) },
+      { onStep: ({ stage, done }) => void (stage === 'tune' && steps.push(done)) },
+    );
+    expect(steps).toEqual([6]);
+    expect(whole.trace.slice(0, 5)).toEqual(half.trace);
+    expect(whole.trace).toHaveLength(6);
+    for (const { r2 } of whole.sites) expect(r2).toBeLessThanOrEqual(1);
+  });
+
+  it('swaps in an order of somebody’s own, and a site by a method of its own', async () => {
+    const three = ['ln_f', 'h.2.ln_1', 'h.4.ln_2'];
+    const at = (report: FitReport, site: string) => report.sites.find((one) => one.site === site);
+    const fit = (order: readonly string[], methods: Record<string, SiteMethod> = {}) =>
+      engine.fit({
+        ...fitAll(WEIGHTS, three, 'dyt', 'sequential'),
+        order,
+        methods,
+        kappas: [4],
+        tableWindows: 0,
+        ...few,
+      });
+    const running = await fit(['h.2.ln_1', 'h.4.ln_2', 'ln_f']);
+    expect(running.order).toBeUndefined();
+    const other = await fit(three);
+    expect(other.order).toEqual(three);
+    expect(other.sites.map(({ site }) => site)).toEqual(['h.2.ln_1', 'h.4.ln_2', 'ln_f']);
+    // Swapped first, the last site was fitted on what the original gives it: as alone.
+    const alone = reports.get('least-squares');
+    if (!alone) throw new Error('there is none');
+    expect(at(other, 'ln_f')?.scalars).toEqual(at(alone, 'ln_f')?.scalars);
+    expect(at(running, 'ln_f')?.scalars).not.toEqual(at(alone, 'ln_f')?.scalars);
+    // The one between was fitted on what the first one hands on, wherever the forward began.
+    expect(at(other, 'h.4.ln_2')?.scalars).toEqual(at(running, 'h.4.ln_2')?.scalars);
+    const mixed = await fit(three, { 'h.4.ln_2': 'clip', ln_f: 'moment' });
+    const by = new Map(mixed.sites.map(({ site, method }) => [site, method]));
+    expect(Object.fromEntries(by)).toEqual({ 'h.2.ln_1': 'sequential', 'h.4.ln_2': 'clip', ln_f: 'moment' });
+    expect(mixed.kappa).toBe(4);
+    const alpha = (report: FitReport | undefined, site: string): number =>
+      (report && at(report, site)?.scalars['alpha']) ?? Number.NaN;
+    expect(alpha(mixed, 'ln_f')).toBe(alpha(reports.get('moment'), 'ln_f'));
+    expect(alpha(mixed, 'h.4.ln_2')).toBeCloseTo(alpha(reports.get('moment'), 'h.4.ln_2') / 4, 6);
   });
 
   it('is opened again with the same logits', async () => {

@@ -125,6 +125,8 @@ describe('a fit', () => {
       /sequential/,
     ],
     ['an unknown site', [...FIT, '--sites', 'ln_f,h.9.ln_1'], /h\.9\.ln_1/, /ln_f/],
+    ['a site by no such method', [...FIT, '--sites', 'ln_f:fine-tune'], /fine-tune/, /moment, clip/],
+    ['a site of too many words', [...FIT, '--sites', 'ln_f:clip:4'], /ln_f:clip:4/, /ln_f=dyt:clip/],
     ['a clip level that is none', [...FIT, '--kappa', '4,0'], /no number above 0/, /As in/],
     ['no steps', [...FIT, '--steps', '0'], /steps "0"/, /digits/],
     ['text that is not there', [...FIT, '--calibration', at('gone.txt')], /gone\.txt/, /here/],

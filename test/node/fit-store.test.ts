@@ -171,14 +171,19 @@ describe('a fit', () => {
     const [stopped] = kept();
     expect(stopped && canResume(stopped)).toBe(true);
     if (stopped) await session.resumeFit(stopped);
-    expect(asked[1]?.from).toBe(reports[0]?.plan);
+    expect(asked[1]?.from).toEqual({
+      plan: reports[0]?.plan,
+      sites: reports[0]?.sites,
+      trace: reports[0]?.trace,
+    });
     expect(kept()).toHaveLength(1);
     expect(kept()[0]?.report.isStopped).toBe(false);
     // Another method from what was reached, with the controls' steps.
-    setFitDraft(store, { tune: { steps: 7, learningRate: 0.1, seed: 2 } });
+    setFitDraft(store, { tune: { steps: 7, learningRate: 0.1, seed: 2, windowTokens: 8 } });
     const [done] = kept();
     if (done) await session.fitFrom(done, 'fine-tune');
-    expect(asked[2]).toMatchObject({ method: 'fine-tune', tune: { steps: 7 }, from: done?.report.plan });
+    expect(asked[2]).toMatchObject({ method: 'fine-tune', tune: { steps: 7 } });
+    expect(asked[2]?.from).toEqual({ plan: done?.report.plan });
     expect(kept()).toHaveLength(2);
   });
 

@@ -6,8 +6,9 @@ import { describe, expect, test } from 'vitest';
 import { divergence } from '../../src/fit/measure.ts';
 import { clip, leastSquares, moments, rSquared, scalarsAt } from '../../src/fit/solve.ts';
 import type { SiteData } from '../../src/fit/solve.ts';
-import { fitAll, methodsFor, METHODS } from '../../src/fit/spec.ts';
+import { fitAll, methodsFor, METHODS, TUNE } from '../../src/fit/spec.ts';
 import type { FitReport } from '../../src/fit/spec.ts';
+import { passagesOf, rateAt } from '../../src/fit/tune.ts';
 import { parseSafetensors, writeSafetensors } from '../../src/format/safetensors.ts';
 import { randomFrom } from '../../src/model/sample.ts';
 import { applyAffine } from '../../src/norm/reference.ts';
@@ -183,6 +184,26 @@ test('a safetensors file is what it was written from', () => {
   expect(read.tensors.get('a.b')?.bytes).toEqual(bytes);
 });
 
+test('passages leave as few tokens over as they can', () => {
+  const window = (length: number): number[] => Array.from({ length }, (_, i) => i);
+  const lengths = (length: number, longest: number): number[] =>
+    passagesOf([window(length), window(length)], longest).map((passage) => passage.length);
+  expect(lengths(256, 64)).toEqual(Array<number>(8).fill(64));
+  expect(lengths(100, 64)).toEqual([50, 50, 50, 50]);
+  expect(lengths(40, 64)).toEqual([40, 40]);
+  expect(passagesOf([window(100)], 64).flat()).toEqual(window(100));
+});
+
+test('the rate falls to nothing, and rises first wherever the moments are new', () => {
+  const tune = { ...TUNE, steps: 100, learningRate: 1 };
+  const rates = Array.from({ length: 100 }, (_, step) => rateAt(step, tune));
+  expect(rates[0]).toBeCloseTo(0.1);
+  expect(Math.max(...rates)).toBe(rates[9]);
+  expect(rates.at(-1)).toBeLessThan(1e-3);
+  expect(rateAt(60, tune, 60)).toBeCloseTo(0.1 * rateAt(60, tune));
+  expect(rateAt(70, tune, 60)).toBe(rateAt(70, tune));
+});
+
 describe('a report', () => {
   const report: FitReport = {
     schema: 'normscope/fit/1',
@@ -243,7 +264,7 @@ describe('a report', () => {
   test('carries its plan to the next command, bit for bit', () => {
     const file = join(mkdtempSync(join(tmpdir(), 'normscope-fit-')), 'fit.json');
     writeFileSync(file, fitJson(report));
-    expect(readPlan(file)).toEqual({ file, plan: report.plan, sha256: report.sha256 });
+    expect(readPlan(file)).toEqual({ file, plan: report.plan, sha256: report.sha256, fit: report });
     rmSync(dirname(file), { recursive: true });
   });
 
@@ -255,6 +276,10 @@ describe('a report', () => {
     expect(words).toContain('| ln_f | DyT | alpha 0.1000 | 0.9800 | 0.0200 | 0.1000 |');
     expect(fitMarkdown(report, 'import torch\n')).toMatch(/```python\nimport torch\n```\n$/);
     expect(fitMarkdown({ ...report, trace: [3, 1, 2] })).toContain('medians of 20 steps: 2.0000.');
+    const sites = report.sites.map((one) => ({ ...one, method: 'moment' as const }));
+    const own = fitMarkdown({ ...report, order: ['ln_f'], sites });
+    expect(own).toContain('Swapped in this order: ln_f.');
+    expect(own).toContain('| ln_f | DyT | moment | alpha 0.1000 |');
     expect(fitsMarkdown([report])).toContain('| DyT | clip | 3.9550 | 0.5000 | 61.2 % | 3.0 |');
   });
 });

@@ -87,13 +87,18 @@ export function Setup({
             className={method === id ? 'on' : ''}
             style={{ '--member': normColor(member, isDark) } as CSSProperties}
           >
-            <input type="radio" name="method" checked={method === id} onChange={() => set({ method: id })} />
+            <input
+              type="radio"
+              name="method"
+              checked={method === id}
+              onChange={() => set({ method: id, methods: {} })}
+            />
             <b>{METHOD_WORDS[id].name}</b>
             <small className="soft">{METHOD_WORDS[id].short}</small>
           </label>
         ))}
       </div>
-      {method === 'clip' && (
+      {(method === 'clip' || Object.values(draft.methods).includes('clip')) && (
         <Sizes
           legend="Clip levels κ to try"
           sizes={kappas}
@@ -121,6 +126,14 @@ export function Setup({
             isWhole={false}
             title="Learning rate at the start"
             onChange={(learningRate) => set({ tune: { ...tune, learningRate } })}
+          />
+          <NumberField
+            label="passage"
+            value={tune.windowTokens}
+            min={2}
+            max={4096}
+            title="Tokens that a step runs, at most"
+            onChange={(windowTokens) => set({ tune: { ...tune, windowTokens } })}
           />
           <NumberField
             label="seed"

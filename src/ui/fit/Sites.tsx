@@ -1,13 +1,30 @@
 import { useState } from 'react';
 import type { FitLive, FitDraft, KeptFit, SitePreset } from '../../store/fit.ts';
-import { chooseSites, FITTABLE, memberAt, presetOf, setFitDraft, SITE_PRESETS } from '../../store/fit.ts';
-import type { SiteFit } from '../../fit/spec.ts';
+import {
+  chooseOrder,
+  chooseSites,
+  FITTABLE,
+  isOrdered,
+  memberAt,
+  moveSite,
+  orderOf,
+  ORDERS,
+  presetOf,
+  setFitDraft,
+  SITE_PRESETS,
+  siteMethodOf,
+  siteMethodsOf,
+  swapOrder,
+} from '../../store/fit.ts';
+import type { Order } from '../../store/fit.ts';
+import { methodAt } from '../../fit/spec.ts';
+import type { SiteFit, SiteMethod } from '../../fit/spec.ts';
 import type { Site } from '../../model/plan.ts';
 import { isNormId, normSpec } from '../../norm/registry.ts';
 import { DataTable } from '../controls/DataTable.tsx';
 import { fixed, number, sitePhrase } from '../format.ts';
 import { useWires } from '../hooks.ts';
-import { signed, symbol } from './words.ts';
+import { METHOD_WORDS, signed, symbol } from './words.ts';
 
 const PRESET_WORDS = {
   all: 'all sites',
@@ -15,6 +32,12 @@ const PRESET_WORDS = {
   mlp: 'feed-forward only',
   final: 'final only',
 } as const;
+const ORDER_WORDS: Record<Order, string> = {
+  running: 'first site first',
+  backwards: 'last site first',
+  attention: 'attention first',
+  mlp: 'feed-forward first',
+};
 
 type Row = {
   readonly site: Site;
@@ -76,6 +99,7 @@ const COLUMNS: readonly Column[] = [
   },
 ];
 const RUNNING_ORDER = 'site';
+const SWAP_ORDER = 'swapped';
 
 /** Every site: whether it is swapped and for what, and what the shown fit found there. */
 export function Sites({
@@ -92,33 +116,40 @@ export function Sites({
   readonly isBusy: boolean;
 }) {
   const { store } = useWires();
-  const [order, setOrder] = useState({ column: RUNNING_ORDER, isDown: false });
-  const { off, members, member, base } = draft;
+  const [chosen, setOrder] = useState({ column: RUNNING_ORDER, isDown: false });
+  const { off, members, member, base, method } = draft;
+  const swaps = swapOrder(draft, sites);
+  const hasOrder = isOrdered(draft, sites);
   const fits = new Map(live ? [] : shown?.report.sites.map((fit) => [fit.site, fit]));
   const rows = sites.map((site, index): Row => {
     const fit = fits.get(site.id);
     return { site, index, fit, r2: live ? (live.r2[site.id] ?? null) : (fit?.r2 ?? null) };
   });
+  const order = chosen.column === SWAP_ORDER && !hasOrder ? { ...chosen, column: RUNNING_ORDER } : chosen;
+  const isBySwap = order.column === SWAP_ORDER;
   const column = COLUMNS.find(({ name }) => name === order.column);
+  const place = (row: Row): number => (isBySwap ? swaps.indexOf(row.site.id) : row.index);
   const sorted = rows.toSorted(
     (a, b) =>
-      nothingLast(column?.value(a) ?? null, column?.value(b) ?? null, order.isDown) || a.index - b.index,
+      nothingLast(column?.value(a) ?? null, column?.value(b) ?? null, order.isDown) || place(a) - place(b),
   );
   if (!column && order.isDown) sorted.reverse();
+  const named = orderOf(draft, sites);
   const layers = [...new Set(sites.flatMap(({ layer }) => (layer === null ? [] : [layer])))];
   const preset = presetOf(draft, sites);
   const used = SITE_PRESETS.filter((id) => id === 'all' || sites.some(({ kind }) => kind === id));
   const sort = (name: string): void =>
     setOrder({ column: name, isDown: name === order.column && !order.isDown });
-  const head = (name: string, about: string, text = name) => (
+  const head = (name: string, about: string, className?: string) => (
     <th
       key={name}
       scope="col"
       title={about}
+      className={className}
       aria-sort={name === order.column ? (order.isDown ? 'descending' : 'ascending') : undefined}
     >
       <button type="button" className="sort" onClick={() => sort(name)}>
-        {text}
+        {name}
         <i aria-hidden>{name === order.column ? (order.isDown ? '↓' : '↑') : ''}</i>
       </button>
     </th>
@@ -165,13 +196,46 @@ export function Sites({
             </select>
           )}
         </div>
+        {hasOrder && sites.length > 1 && (
+          <label className="fit-order">
+            <span className="word">swapped</span>
+            <select
+              className="chip"
+              aria-label="Swap order"
+              disabled={isBusy}
+              value={named ?? ''}
+              onChange={({ target }) => {
+                chooseOrder(store, sites, target.value as Order);
+                setOrder({ column: SWAP_ORDER, isDown: false });
+              }}
+            >
+              {ORDERS.map((id) => (
+                <option key={id} value={id}>
+                  {ORDER_WORDS[id]}
+                </option>
+              ))}
+              {named === null && (
+                <option value="" disabled>
+                  by hand
+                </option>
+              )}
+            </select>
+          </label>
+        )}
       </header>
       <div className="bench-table">
         <DataTable name="Sites of the fit">
           <thead>
             <tr>
               {head(RUNNING_ORDER, 'In running order')}
-              <th scope="col">becomes</th>
+              {hasOrder &&
+                head(SWAP_ORDER, 'The order in which sites are swapped: sort by it to change it', 'choice')}
+              <th scope="col" className="choice">
+                becomes
+              </th>
+              <th scope="col" className="choice">
+                by
+              </th>
               {COLUMNS.map(({ name, about }) => head(name, about))}
             </tr>
           </thead>
@@ -195,7 +259,18 @@ export function Sites({
                       <code>{id}</code>
                     </label>
                   </th>
-                  <td>
+                  {hasOrder && (
+                    <td className="choice">
+                      <Place
+                        site={id}
+                        place={swaps.indexOf(id)}
+                        last={swaps.length - 1}
+                        isMovable={isBySwap && !isBusy}
+                        onMove={(by) => moveSite(store, draft, sites, id, by)}
+                      />
+                    </td>
+                  )}
+                  <td className="choice">
                     <select
                       aria-label={`Norm at ${id}`}
                       disabled={isBusy || !isOn}
@@ -215,6 +290,27 @@ export function Sites({
                       ))}
                     </select>
                   </td>
+                  <td className="choice">
+                    <select
+                      aria-label={`Method at ${id}`}
+                      title={METHOD_WORDS[siteMethodOf(draft, id)].about}
+                      disabled={isBusy || !isOn}
+                      value={siteMethodOf(draft, id)}
+                      onChange={({ target }) => {
+                        const { [id]: _, ...others } = draft.methods;
+                        const own = target.value as SiteMethod;
+                        setFitDraft(store, {
+                          methods: own === methodAt({ method }, id) ? others : { ...others, [id]: own },
+                        });
+                      }}
+                    >
+                      {siteMethodsOf(draft, id).map((one) => (
+                        <option key={one} value={one}>
+                          {METHOD_WORDS[one].name}
+                        </option>
+                      ))}
+                    </select>
+                  </td>
                   {COLUMNS.map(({ name, text }) => (
                     <td key={name}>{text(row)}</td>
                   ))}
@@ -225,6 +321,41 @@ export function Sites({
         </DataTable>
       </div>
     </section>
+  );
+}
+
+/** When a site is swapped, and ways to have it earlier or later. */
+function Place({
+  site,
+  place,
+  last,
+  isMovable,
+  onMove,
+}: {
+  readonly site: string;
+  readonly place: number;
+  readonly last: number;
+  readonly isMovable: boolean;
+  readonly onMove: (by: -1 | 1) => void;
+}) {
+  const move = (by: -1 | 1, when: string, sign: string, isEnd: boolean) => (
+    <button
+      type="button"
+      className="quiet"
+      aria-label={`Swap ${site} ${when}`}
+      title={`Swap it ${when}`}
+      disabled={isEnd}
+      onClick={() => onMove(by)}
+    >
+      {sign}
+    </button>
+  );
+  return (
+    <span className="fit-place">
+      {place + 1}
+      {isMovable && move(-1, 'earlier', '↑', place === 0)}
+      {isMovable && move(1, 'later', '↓', place === last)}
+    </span>
   );
 }
 
