@@ -14,6 +14,7 @@ import type { Activations } from './collect.ts';
 import { affineAt, thetaAt } from './lab.ts';
 import type { Lab, Model } from './lab.ts';
 import { measure } from './measure.ts';
+import { metricOf, readersOf } from './readers.ts';
 import type { MeasuredPlan } from './measure.ts';
 import { clip, leastSquares, moments, rSquared } from './solve.ts';
 import type { SiteData } from './solve.ts';
@@ -52,6 +53,7 @@ export class Fitting {
   readonly seconds = { collect: 0, fit: 0, tune: 0, measure: 0 };
   #done = 0;
   #original: Collected | undefined;
+  readonly #metrics = new Map<string, Float64Array | undefined>();
 
   constructor(spec: FitSpec, lab: Lab, model: Model, windows: Windows, options: FitOptions) {
     this.spec = spec;
@@ -85,6 +87,14 @@ export class Fitting {
     } finally {
       this.seconds[stage] += (performance.now() - startMs) / 1000;
     }
+  }
+
+  async #metric(site: string): Promise<Float64Array | undefined> {
+    if (!this.#metrics.has(site)) {
+      const { checkpoint } = this.model;
+      this.#metrics.set(site, await metricOf(checkpoint, readersOf(checkpoint.model).get(site) ?? []));
+    }
+    return this.#metrics.get(site);
   }
 
   #data({ x, y }: Activations): SiteData {
@@ -149,10 +159,11 @@ export class Fitting {
       }
       await this.timed('fit', async () => {
         const data = this.#data({ x, y });
+        const metric = await this.#metric(site);
         const { values, first, r2 } =
           method === 'moment' || method === 'clip'
             ? clip(member, data, affineAt(this.model, this.original, site), method === 'clip' ? kappa : 1)
-            : leastSquares(member, data);
+            : leastSquares(member, metric ? { ...data, metric } : data);
         this.plan = withSites(this.plan, { [site]: fitted(member, values, first) });
         this.r2.set(site, r2);
         this.say('fit', this.order.length, site, { r2, done: this.r2.size });
@@ -239,7 +250,8 @@ export class Fitting {
 
   #sigma(site: string): number | null {
     const found = this.#original?.get(site);
-    return found ? moments(found.x, this.model.checkpoint.model.dims.C).sigma : null;
+    const { dims, norm } = this.model.checkpoint.model;
+    return found ? 1 / moments(found.x, dims.C, norm.eps).slope : null;
   }
 
   siteFits(table: SiteDeltas): SiteFit[] {

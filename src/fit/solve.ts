@@ -15,6 +15,8 @@ export type SiteData = {
   readonly T: number;
   readonly eps: number;
   readonly hasFirst?: boolean;
+  /** [C, C], symmetric: an error e of a row weighs eᵀ M e where scalars are searched; the identity if not given. */
+  readonly metric?: Float64Array;
 };
 
 /** What stands at the site now: γ[C] and β[C]. */
@@ -31,18 +33,21 @@ type Values = Readonly<Record<string, number[]>>;
 
 const at = (values: ArrayLike<number>, i: number): number => values[i] ?? Number.NaN;
 
-/** Mean of all values, and the standard deviation of a token's C channels, in the mean square over tokens. */
-export function moments(x: Float32Array, C: number): { mean: number; sigma: number } {
-  let mean = 0;
-  let variance = 0;
+/**
+ * Mean of all values; σ, the standard deviation of a token's C channels in the mean square over tokens; and the mean over
+ * tokens of 1/√(σₜ² + ε), the slope of LayerNorm's lines.
+ */
+export function moments(x: Float32Array, C: number, eps = 0): { mean: number; sigma: number; slope: number } {
+  let [mean, variance, slope] = [0, 0, 0];
   for (let row = 0; row < x.length; row += C) {
     let [sum, square] = [0, 0];
     for (let c = row; c < row + C; c++) sum += x[c] ?? 0;
     for (let c = row; c < row + C; c++) square += ((x[c] ?? 0) - sum / C) ** 2;
     mean += sum / x.length;
     variance += square / x.length;
+    slope += C / x.length / Math.sqrt(square / C + eps);
   }
-  return { mean, sigma: Math.sqrt(variance) };
+  return { mean, sigma: Math.sqrt(variance), slope };
 }
 
 /** Slope of a member's function at 0: 1 for tanh, 2/√π for erf. */
@@ -97,7 +102,7 @@ function spread(y: ArrayLike<number>, C: number): number {
 }
 
 /** The first row of each window, and the others. */
-function apart({ x, y, C, T, eps }: SiteData): { first: SiteData; others: SiteData } {
+function apart({ x, y, C, T, ...rest }: SiteData): { first: SiteData; others: SiteData } {
   const windows = x.length / C / T;
   const rows = (of: Float32Array, from: number, count: number): Float32Array => {
     const taken = new Float32Array(windows * count * C);
@@ -110,7 +115,8 @@ function apart({ x, y, C, T, eps }: SiteData): { first: SiteData; others: SiteDa
     y: rows(y, from, count),
     C,
     T: count,
-    eps,
+    ...rest,
+    hasFirst: false,
   });
   return { first: part(0, 1), others: part(1, T - 1) };
 }
@@ -134,7 +140,8 @@ export function rSquared(id: NormId, data: SiteData, values: Params, first?: Par
 
 /**
  * γ and β carried, γ times κ, and a gain of 1/(κσ) at the centre whatever the member's function: α = 1/(κσ) for tanh,
- * √π/(2κσ) for erf, b = (κσ)². A member without a gain takes κ = 1; one that does nothing but the affine divides by σ.
+ * √π/(2κσ) for erf, b = (κσ)², where 1/σ is the mean slope of the tokens' lines. A member without a gain takes κ = 1; one
+ * that does nothing but the affine divides by σ in the mean square, which loses least.
  */
 export function clip(id: NormId, data: SiteData, affine: Affine, kappa: number): Solution {
   const { gamma, beta } = affine;
@@ -144,12 +151,12 @@ export function clip(id: NormId, data: SiteData, affine: Affine, kappa: number):
     const own = scalarsOf(id, clip(id, first, affine, kappa).values);
     return { values, first: own, r2: rSquared(id, data, values, own) };
   }
-  const { mean, sigma } = moments(data.x, data.C);
+  const { mean, sigma, slope } = moments(data.x, data.C, data.eps);
   const spec = normSpec(id);
   const isAffine = !bends(id) && spec.over === 'element';
   const factor = isAffine ? 1 / sigma : spec.gain ? kappa : 1;
   const values = {
-    ...scalarsAt(id, 1 / (kappa * sigma * centreSlope(id))),
+    ...scalarsAt(id, slope / (kappa * centreSlope(id))),
     ...stored(id, data),
     gamma: rounded(Array.from(gamma, (value) => factor * value)),
     beta: rounded(Array.from(beta, (value, c) => value - (isAffine ? (at(gamma, c) * mean) / sigma : 0))),
@@ -157,7 +164,7 @@ export function clip(id: NormId, data: SiteData, affine: Affine, kappa: number):
   return { values, r2: rSquared(id, data, values) };
 }
 
-/** What `moment` makes of a member's gain parameter at a site of this σ: 1/σ for tanh; null without a gain. */
+/** What `moment` makes of a member's gain parameter where the tokens' mean slope is 1/σ: that for tanh; null without a gain. */
 export function momentGain(id: NormId, sigma: number): number | null {
   const { gain } = normSpec(id);
   return gain ? (scalarsAt(id, 1 / (sigma * centreSlope(id)))[gain.param]?.[0] ?? null) : null;
@@ -203,48 +210,80 @@ function tabled(f: (u: number) => number): (u: number) => number {
   };
 }
 
-/** Least sum of squares that γ and β a channel leave, for f(slope · x + shift). */
-function residual({ x, y, C }: SiteData, f: (u: number) => number): (slope: number, shift: number) => number {
-  const n = x.length / C;
-  const [meanY, squareY] = [new Float64Array(C), new Float64Array(C)];
-  for (let i = 0; i < y.length; i++) {
-    meanY[i % C] = at(meanY, i % C) + at(y, i) / n;
-    squareY[i % C] = at(squareY, i % C) + at(y, i) ** 2;
+/** Products that one look at the weighed error may take. */
+const MOST_WORK = 2 ** 23;
+const LEAST_ROWS = 256;
+
+/** Some rows, evenly apart. */
+function sampled({ x, y, C }: SiteData, most: number): { x: Float64Array; y: Float64Array; n: number } {
+  const rows = x.length / C;
+  // Odd, so that no place in the windows is preferred.
+  const stride = rows <= most ? 1 : Math.ceil(rows / most) | 1;
+  const n = Math.ceil(rows / stride);
+  const [ofX, ofY] = [new Float64Array(n * C), new Float64Array(n * C)];
+  for (let i = 0; i < n; i++) {
+    ofX.set(x.subarray(i * stride * C, (i * stride + 1) * C), i * C);
+    ofY.set(y.subarray(i * stride * C, (i * stride + 1) * C), i * C);
   }
+  return { x: ofX, y: ofY, n };
+}
+
+/**
+ * What f(slope · x + shift) leaves of the wanted output, weighed by the data's metric: with the best γ and β a channel,
+ * or with those that there are.
+ */
+function errorOf(
+  data: SiteData,
+  f: (u: number) => number,
+  affine?: Affine,
+): (slope: number, shift: number) => number {
+  const { C, metric } = data;
+  const most = metric ? Math.max(LEAST_ROWS, Math.floor(MOST_WORK / C ** 2)) : Infinity;
+  const { x, y, n } = sampled(data, most);
+  const error = new Float64Array(n * C);
   return (slope, shift) => {
-    const [sum, square, product] = [new Float64Array(C), new Float64Array(C), new Float64Array(C)];
-    for (let i = 0, c = 0; i < x.length; i++) {
-      const value = f(slope * (x[i] ?? 0) + shift);
-      sum[c] = (sum[c] ?? 0) + value;
-      square[c] = (square[c] ?? 0) + value * value;
-      product[c] = (product[c] ?? 0) + value * (y[i] ?? 0);
-      if (++c === C) c = 0;
-    }
-    let error = 0;
+    for (let i = 0; i < error.length; i++) error[i] = f(slope * (x[i] ?? 0) + shift);
     for (let c = 0; c < C; c++) {
-      const variance = at(square, c) - at(sum, c) ** 2 / n;
-      const covariance = at(product, c) - at(sum, c) * at(meanY, c);
-      error +=
-        at(squareY, c) - n * at(meanY, c) ** 2 - (variance > 1e-12 * n ? covariance ** 2 / variance : 0);
+      const { gamma, beta } = affine
+        ? { gamma: at(affine.gamma, c), beta: at(affine.beta, c) }
+        : regression(error, y, c, C);
+      for (let i = c; i < error.length; i += C) error[i] = gamma * at(error, i) + beta - at(y, i);
     }
-    return error;
+    let sum = 0;
+    if (!metric) for (const e of error) sum += e * e;
+    else for (let row = 0; row < error.length; row += C) sum += weighed(error, row, C, metric);
+    return sum;
   };
 }
 
-/** Sum of squares that f(slope · x + shift) leaves with γ and β as they are. */
-function remaining(
-  { x, y, C }: SiteData,
-  f: (u: number) => number,
-  { gamma, beta }: Affine,
-): (slope: number, shift: number) => number {
-  return (slope, shift) => {
-    let error = 0;
-    for (let i = 0; i < x.length; i++) {
-      const c = i % C;
-      error += (at(gamma, c) * f(slope * (x[i] ?? 0) + shift) + at(beta, c) - at(y, i)) ** 2;
-    }
-    return error;
-  };
+/** γ and β of a channel: the line from its core to what is wanted that leaves least. */
+function regression(core: Float64Array, y: ArrayLike<number>, c: number, C: number) {
+  const n = core.length / C;
+  let [meanCore, meanY] = [0, 0];
+  for (let i = c; i < core.length; i += C) {
+    meanCore += at(core, i) / n;
+    meanY += at(y, i) / n;
+  }
+  let [variance, covariance] = [0, 0];
+  for (let i = c; i < core.length; i += C) {
+    const off = at(core, i) - meanCore;
+    variance += (off * off) / n;
+    covariance += (off * (at(y, i) - meanY)) / n;
+  }
+  const gamma = variance > 1e-20 ? covariance / variance : 0;
+  return { gamma, beta: meanY - gamma * meanCore };
+}
+
+/** eᵀ M e of the row that begins at `row`. */
+function weighed(error: Float64Array, row: number, C: number, metric: Float64Array): number {
+  let sum = 0;
+  for (let c = 0; c < C; c++) {
+    const e = error[row + c] ?? 0;
+    let product = 0.5 * (metric[c * C + c] ?? 0) * e;
+    for (let d = 0; d < c; d++) product += (metric[c * C + d] ?? 0) * (error[row + d] ?? 0);
+    sum += 2 * e * product;
+  }
+  return sum;
 }
 
 const scalarsOf = (id: NormId, values: Params = {}): Record<string, number[]> =>
@@ -263,7 +302,7 @@ function searchScalars(id: NormId, data: SiteData, affine?: Affine): Record<stri
   if (!gain || !reference.bend) return scalarsAt(id, 1);
   const { sigma } = moments(data.x, data.C);
   const f = tabled(reference.bend.value);
-  const error = affine ? remaining(data, f, affine) : residual(data, f);
+  const error = errorOf(data, f, affine);
   const shifts = Object.keys(params).filter((name) => params[name]?.size === 1 && name !== gain.param);
   const bySlope = (shift: number, around: number, reach: number, points: number): number =>
     Math.exp(
@@ -281,7 +320,10 @@ function searchScalars(id: NormId, data: SiteData, affine?: Affine): Record<stri
   return scalarsAt(id, slope, Object.fromEntries(shifts.map((name) => [name, [shift]])));
 }
 
-/** γ and β a channel by linear regression of y on the member's core; its scalars by line search. */
+/**
+ * γ and β a channel by linear regression of y on the member's core; its scalars by line search, over the error that they
+ * leave as the data's metric weighs it.
+ */
 export function leastSquares(id: NormId, data: SiteData): Solution {
   if (isApart(id, data)) {
     // Rows of one kind are many; the few first ones take γ and β from them.
@@ -291,20 +333,11 @@ export function leastSquares(id: NormId, data: SiteData): Solution {
     const own = searchScalars(id, first, { gamma, beta });
     return { values, first: own, r2: rSquared(id, data, values, own) };
   }
-  const { x, y, C } = data;
-  const n = x.length / C;
+  const { y, C } = data;
   const own = { ...searchScalars(id, data), ...stored(id, data) };
   const core = coreOf(id, data, own);
-  const { mean, variance } = columnStatistics(core, C);
-  const meanY = new Float64Array(C);
-  for (let i = 0; i < y.length; i++) meanY[i % C] = at(meanY, i % C) + at(y, i) / n;
-  const covariance = new Float64Array(C);
-  for (let i = 0; i < y.length; i++) {
-    const c = i % C;
-    covariance[c] = at(covariance, c) + ((at(core, i) - at(mean, c)) * (at(y, i) - at(meanY, c))) / n;
-  }
-  const gamma = covariance.map((value, c) => (at(variance, c) > 1e-20 ? value / at(variance, c) : 0));
-  const beta = meanY.map((value, c) => value - at(gamma, c) * at(mean, c));
+  const lines = Array.from({ length: C }, (_, c) => regression(core, y, c, C));
+  const [gamma, beta] = [lines.map((line) => line.gamma), lines.map((line) => line.beta)];
   const values = { ...own, gamma: rounded(gamma), beta: rounded(beta) };
   return { values, r2: rSquared(id, data, values) };
 }

@@ -8,9 +8,9 @@ export const FIT_SCHEMA = 'normscope/fit/1';
 
 /**
  * `moment`: the gain of the centre as the site's σ wants it, γ and β carried. `clip`: the same, bending κ times later.
- * `least-squares`: γ and β a channel in closed form, the gain by line search, each site on the original's activations.
- * `sequential`: the same on what the sites before, already swapped, now produce. `fine-tune`: then gradient descent on
- * the norms' parameters alone, against the original's own predictions.
+ * `least-squares`: γ and β a channel in closed form, the gain by line search over what the next matrices make of the
+ * error, each site on the original's activations. `sequential`: the same on what the sites before, already swapped, now
+ * produce. `fine-tune`: then gradient descent on the norms' parameters alone, against the original's own predictions.
  */
 export const METHODS = ['moment', 'clip', 'least-squares', 'sequential', 'fine-tune'] as const;
 export type Method = (typeof METHODS)[number];
@@ -115,7 +115,7 @@ export type SiteFit = {
   readonly method: Method;
   /** α, s or b as fitted. */
   readonly scalars: Readonly<Record<string, number>>;
-  /** Of a token's input on the calibration text: 1/σ is the mean over tokens of one over the standard deviation; null unless collected. */
+  /** Of a token's input on the calibration text: 1/σ is the mean slope of the tokens' lines; null unless collected. */
   readonly sigma: number | null;
   /** Those of the first token, where they are its own. */
   readonly firstScalars?: Readonly<Record<string, number>>;

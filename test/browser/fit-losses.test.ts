@@ -34,7 +34,7 @@ const SKETCH = [
   ['sequential', 3.761],
 ] as const satisfies readonly (readonly [Method, number])[];
 
-it('fits reach the losses of the sketch, or better ones', { timeout: 600_000 }, async () => {
+it('fits lose less than those of the sketch', { timeout: 600_000 }, async () => {
   const fits: Fitting[] = [];
   for (const [method] of SKETCH) {
     const spec = { ...fitAll(WEIGHTS, sites, 'dyt', method), kappas: [4] };
@@ -53,8 +53,8 @@ it('fits reach the losses of the sketch, or better ones', { timeout: 600_000 }, 
     console.info(
       `${method}: ${loss.toFixed(4)}, sketch ${want}, KL ${kl.toFixed(4)}, top-1 ${top1.toFixed(4)}`,
     );
-    expect(loss - want, method).toBeLessThan(0.03);
-    expect(loss - want, method).toBeGreaterThan(-0.1);
+    expect(loss, method).toBeLessThan(want - 0.05);
+    expect(loss, method).toBeGreaterThan(3.6); // none of the two comes nearer
   });
   expect(first.kappa).toBe(4);
 });

@@ -78,7 +78,7 @@ test('a clip level changes the reach and not the gain at the centre', () => {
     for (const kappa of [1, 2, 6]) {
       const data = site(id, { ...scalarsAt(id, 0.3), gamma, beta });
       const { values } = clip(id, data, { gamma, beta }, kappa);
-      const { sigma } = moments(data.x, C);
+      const sigma = 1 / moments(data.x, C, EPS).slope;
       const flat = { ...values, beta: new Float64Array(C) };
       const tiny = applyAffine(
         normSpec(id).reference.core(new Float64Array(C).fill(1e-4), C, { ...flat, shift: [0] }, EPS),
@@ -121,7 +121,7 @@ describe('a first token of its own', () => {
 
 test('the published gains of equal slope', () => {
   const data = site('dyt', { alpha: [0.3], gamma, beta });
-  const { sigma } = moments(data.x, C);
+  const sigma = 1 / moments(data.x, C, EPS).slope;
   const value = (id: NormId, name: string): number =>
     clip(id, data, { gamma, beta }, 2).values[name]?.[0] ?? 0;
   expect(value('dyt', 'alpha')).toBeCloseTo(1 / (2 * sigma), 6);

@@ -74,7 +74,8 @@ const COLUMNS: readonly Column[] = [
   },
   {
     name: 'σ',
-    about: 'Standard deviation of a token’s input on the text that was fitted on',
+    about:
+      'Standard deviation of a token’s input on the text that was fitted on: one over the mean of one over it',
     value: ({ fit }) => fit?.sigma ?? null,
     text: ({ fit }) => (fit?.sigma == null ? '' : number(fit.sigma)),
   },

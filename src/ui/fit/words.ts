@@ -24,9 +24,9 @@ export const METHOD_WORDS: Record<
   },
   'least-squares': {
     name: 'Least squares',
-    short: 'γ, β and the gain to the site’s own output',
+    short: 'γ and β to the site’s output, the gain to the next product',
     about:
-      'γ and β of every channel in closed form, the gain by line search, each site on the original’s activations.',
+      'γ and β of every channel in closed form, to the site’s own output; the gain by line search, over what the next matrix makes of the error. Each site on the original’s activations.',
   },
   sequential: {
     name: 'Site by site',
