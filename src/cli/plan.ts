@@ -73,7 +73,8 @@ export function checkPlan({ file, plan, sha256 }: PlanInFile, checkpoint: Checkp
     );
   }
   const C = checkpoint.model.dims.C;
-  const ids = sitesOf(checkpoint).map(({ id }) => id);
+  const sites = sitesOf(checkpoint);
+  const ids = sites.map(({ id }) => id);
   const missing = ids.filter((id) => !plan.sites[id]);
   const unknown = Object.keys(plan.sites).filter((id) => !ids.includes(id));
   if (missing.length || unknown.length) {
@@ -84,10 +85,11 @@ export function checkPlan({ file, plan, sha256 }: PlanInFile, checkpoint: Checkp
     throw wrong(file, parts.join(', and '), `The model's sites are ${ids.join(', ')}.`);
   }
   for (const [id, { norm, source, values = {}, first = {} }] of Object.entries(plan.sites)) {
-    if (source === 'twin' && norm !== trained)
+    const own = sites.find((site) => site.id === id)?.norm ?? trained;
+    if (source === 'twin' && norm !== own)
       throw wrong(
         file,
-        `${id} claims that the ${trained} twin was trained with ${norm}`,
+        `${id} claims that the ${trained} twin was trained with ${norm} there`,
         'Its source is "raw".',
       );
     const { params } = normSpec(norm);
@@ -105,11 +107,12 @@ export function checkPlan({ file, plan, sha256 }: PlanInFile, checkpoint: Checkp
   return plan;
 }
 
-/** `norm` at every site: the twin itself, or a raw swap where it was trained with another. */
-export function planAt(weights: string, norm: NormId, checkpoint: Checkpoint): Plan {
-  const source = norm === splitWeightsId(weights).norm ? 'twin' : 'raw';
-  return {
-    weights,
-    sites: Object.fromEntries(sitesOf(checkpoint).map(({ id }) => [id, { norm, source, alphaScale: 1 }])),
-  };
+/** `norm` at every site, or the model as it was trained. */
+export function planAt(weights: string, norm: NormId | null, checkpoint: Checkpoint): Plan {
+  const sites = sitesOf(checkpoint).map((site) => {
+    const native = site.norm ?? checkpoint.norm;
+    const member = norm ?? native;
+    return [site.id, { norm: member, source: member === native ? 'twin' : 'raw', alphaScale: 1 }] as const;
+  });
+  return { weights, sites: Object.fromEntries(sites) };
 }

@@ -80,7 +80,7 @@ export const run = defineCommand({
     const { sha256, vocabSize } = await library.load(weights);
     const plan = inFile
       ? checkPlan(inFile, checkpoint, sha256)
-      : planAt(weights, swapped ?? checkpoint.norm, checkpoint);
+      : planAt(weights, swapped ?? null, checkpoint);
     const tokens =
       asked.tokens === undefined
         ? (await library.tokenize(info.id, asked.prompt ?? '')).map(({ id }) => id)

@@ -1,5 +1,5 @@
 // A fitted model as the files of a model folder: what `Library` reads, made of what it read.
-import { convertWeights, memberOf, torchSnippet } from '../fit/convert.ts';
+import { convertWeights, membersOf, torchSnippet } from '../fit/convert.ts';
 import type { ConvertedFile } from '../fit/convert.ts';
 import { sha256 } from '../format/fetch.ts';
 import { Problem } from '../problem.ts';
@@ -32,8 +32,9 @@ export function convertModel(
   carried: readonly ConvertedFile[],
   heldOutLoss: number,
 ): ConvertedFile[] {
-  const config = configOf(checkpoint);
-  const norm = memberOf(plan);
+  const { site_norms: _, ...config } = configOf(checkpoint);
+  const members = membersOf(plan);
+  const { norm, others } = members;
   const json = (value: unknown): Uint8Array =>
     new TextEncoder().encode(`${JSON.stringify(value, null, 1)}\n`);
   const bytes = convertWeights(checkpoint, plan);
@@ -59,8 +60,11 @@ export function convertModel(
   return [
     { path: CARD, bytes: json(card) },
     ...carried,
-    { path: `${norm}/config.json`, bytes: json({ ...config, norm }) },
+    {
+      path: `${norm}/config.json`,
+      bytes: json({ ...config, norm, ...(Object.keys(others).length ? { site_norms: others } : {}) }),
+    },
     { path, bytes },
-    { path: SNIPPET, bytes: new TextEncoder().encode(torchSnippet(norm, path)) },
+    { path: SNIPPET, bytes: new TextEncoder().encode(torchSnippet(members, path)) },
   ];
 }

@@ -27,7 +27,9 @@ export const withSites = (plan: Plan, sites: Plan['sites']): Plan => ({
 /** The model as it was trained. */
 export const originalPlan = (weights: string, norm: NormId, sites: readonly Site[]): Plan => ({
   weights,
-  sites: Object.fromEntries(sites.map(({ id }) => [id, { norm, source: 'twin', alphaScale: 1 }])),
+  sites: Object.fromEntries(
+    sites.map((site) => [site.id, { norm: site.norm ?? norm, source: 'twin', alphaScale: 1 }]),
+  ),
 });
 
 /** Throws Problem `usage` for what cannot be fitted. */

@@ -115,9 +115,10 @@ function bindSite(
   site: FamilySite,
   stem: string,
   held: ReadonlyMap<string, IndexedTensor>,
-  { norm: { native, isStated }, dims }: Blueprint,
+  { norm: { native: common, isStated }, dims }: Blueprint,
   index: TensorIndex,
 ): BoundSite {
+  const native = site.norm ?? common;
   const tensors = new Map<string, IndexedTensor>();
   for (const [name, tensor] of held) {
     if (COUNTERS.has(name)) continue;

@@ -58,7 +58,7 @@ export class OpenedCheckpoint implements Checkpoint {
     this.context = context;
     const { words } = tokenTables(blueprint);
     this.vocabSize = bound.tensors.get(words ?? '')?.shape[0] ?? 1;
-    this.norm = first.norm;
+    this.norm = blueprint.norm.isStated ? blueprint.norm.native : first.norm;
     const named = new Map<string, { readonly name: string; readonly tensor: IndexedTensor }>();
     for (const [name, tensor] of bound.tensors) named.set(tensor.name, { name, tensor });
     for (const { site, tensors } of sites)

@@ -3,8 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { convertModel } from '../../src/engine/convert.ts';
 import { Library } from '../../src/engine/library.ts';
 import { openInto } from '../../src/engine/opened.ts';
-import { convertWeights, memberOf, torchSnippet } from '../../src/fit/convert.ts';
-import { fitted } from '../../src/fit/plans.ts';
+import { convertWeights, membersOf, torchSnippet } from '../../src/fit/convert.ts';
+import { fitted, originalPlan } from '../../src/fit/plans.ts';
 import { scalarsAt } from '../../src/fit/solve.ts';
 import { methodsFor } from '../../src/fit/spec.ts';
 import { toFloat32 } from '../../src/format/safetensors.ts';
@@ -152,23 +152,71 @@ describe('a converted model', async () => {
     await expect(drop('', bad)).rejects.toMatchObject({ code: 'bad-file', hint: /save the model again/ });
   });
 
-  test('of several norms is refused with a reason', () => {
+  test('of several norms says which stands where, and loads back bit for bit', async () => {
+    const stays: Plan['sites'][string] = { norm: 'layernorm', source: 'twin', alphaScale: 1 };
+    const own: Plan['sites'] = {
+      'h.0.ln_1': fitted('derf', { ...scalarsAt('derf', 0.3), shift: [0.25] }),
+      'h.2.ln_2': stays,
+      ln_f: stays,
+    };
+    const others = { 'h.0.ln_1': 'derf', 'h.2.ln_2': 'layernorm', ln_f: 'layernorm' } as const;
+    const plan = { ...planOf('dyt'), sites: { ...planOf('dyt').sites, ...own } };
+    expect(membersOf(plan)).toEqual({ norm: 'dyt', others });
+    const files = convertModel(checkpoint, info, plan, [], 3.5);
+    for (const { path, bytes } of files) folder.set(`mixed/${path}`, bytes);
+    folder.set(`mixed/${info.tokenizer.path}`, readBytes(`${MODEL_FOLDER}/${info.tokenizer.path}`));
+    const again = await library.checkpoint('mixed/dyt');
+    expect(again.config).toEqual({ ...checkpoint.config, norm: 'dyt', site_norms: others });
+    const native = originalPlan('mixed/dyt', again.norm, sitesOf(again));
+    const width = checkpoint.model.dims.C;
+    for (const { id } of sites) {
+      const theta = (of: Plan, at: Checkpoint) => {
+        const site = of.sites[id];
+        if (!site) throw new Error('no such site');
+        return resolveTheta(site, width, (name) => {
+          const tensor = at.file.tensors.get(`${id}.${name}`);
+          return tensor && toFloat32(tensor);
+        });
+      };
+      expect(theta(native, again)).toEqual(theta(plan, checkpoint));
+    }
+    // Dropped on the page, and converted once more: to one norm, which needs no list.
+    const opened = await drop('mixed/', [...folder]);
+    expect(opened.survey.sites).toEqual(sites.map((one) => ({ ...one, norm: native.sites[one.id]?.norm })));
+    await sameModel(opened.checkpoint, again);
+    const whole: Plan = { weights: 'mixed/dyt', sites: planOf('rmsnorm').sites };
+    const config = convertModel(again, info, whole, [], 3.5).find(({ path }) => path.endsWith('config.json'));
+    expect(JSON.parse(new TextDecoder().decode(config?.bytes))).toEqual({
+      ...checkpoint.config,
+      norm: 'rmsnorm',
+    });
+    const python = torchSnippet(membersOf(plan), 'dyt/model.safetensors');
+    for (const words of ['class DyT(', 'class Derf(', 'class LayerNorm(', '"h.0.ln_1": Derf', 'OTHERS.get('])
+      expect(python).toContain(words);
+  });
+
+  test('that names a site which is not there, or holds another norm’s tensors, is refused', async () => {
+    const config = (site_norms: Record<string, NormId>): [string, Uint8Array][] => [
+      ['config.json', new TextEncoder().encode(JSON.stringify({ ...checkpoint.config, site_norms }))],
+      ['model.safetensors', readBytes(`${MODEL_FOLDER}/layernorm/model.safetensors`)],
+    ];
+    await expect(drop('', config({ 'h.9.ln_1': 'dyt' }))).rejects.toThrow(/site_norms names a site/);
+    await expect(drop('', config({ ln_f: 'dyt' }))).rejects.toThrow(/"ln_f.alpha".*is missing/);
+  });
+
+  test('that no file can say is refused with a reason', () => {
     const plan = planOf('dyt');
-    const mixed = {
-      ...plan,
-      sites: { ...plan.sites, ln_f: { norm: 'derf', source: 'fitted', alphaScale: 1 } },
-    } as Plan;
-    expect(() => convertWeights(checkpoint, mixed)).toThrow(/names one norm for all sites/);
-    expect(() => memberOf(planOf('instancenorm'))).toThrow(/statistics from each prompt/);
+    expect(() => membersOf(planOf('instancenorm'))).toThrow(/statistics from each prompt/);
     const apart = { ...plan, sites: { ...plan.sites, ln_f: fitted('dyt', {}, { alpha: [0.2] }) } };
-    expect(() => memberOf(apart)).toThrow(/first tokens have scalars of their own/);
-    expect(() => memberOf({ ...plan, sites: { ln_f: { ...fitted('dyt'), eps: 1 } } })).toThrow(/an ε/);
+    expect(() => convertWeights(checkpoint, apart)).toThrow(/first tokens have scalars of their own at ln_f/);
+    expect(() => membersOf({ ...plan, sites: { ln_f: { ...fitted('dyt'), eps: 1 } } })).toThrow(/an ε/);
   });
 
   test('has a PyTorch module with the names of its tensors', () => {
-    const python = torchSnippet('dyt', 'dyt/model.safetensors');
+    const python = torchSnippet(membersOf(planOf('dyt')), 'dyt/model.safetensors');
     for (const name of ['self.alpha', 'self.weight', 'self.bias', 'torch.tanh'])
       expect(python).toContain(name);
+    expect(python).not.toContain('OTHERS');
   });
 
   test('windows come along, and are not the text to measure on', async () => {

@@ -14,10 +14,14 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1_000_00
 
 const MODEL_TYPE = 'normscope-gpt';
 
+const normId = v.custom<NormId>((id) => typeof id === 'string' && isNormId(id), 'is no known norm');
+
 export const GptConfig = v.pipe(
   v.object({
     model_type: v.literal(MODEL_TYPE),
-    norm: v.custom<NormId>((id) => typeof id === 'string' && isNormId(id), 'is no known norm'),
+    norm: normId,
+    /** Sites with another norm than `norm`. */
+    site_norms: v.exactOptional(v.record(v.string(), normId)),
     n_layer: v.pipe(count, v.maxValue(512)),
     n_head: count,
     n_embd: count,
@@ -31,22 +35,32 @@ export const GptConfig = v.pipe(
     embedding_scale: v.optional(v.boolean(), false),
   }),
   v.check((c) => c.n_embd % (2 * c.n_head) === 0, 'n_embd must be an even multiple of n_head'),
+  v.check(
+    (c) => Object.keys(c.site_norms ?? {}).every((id) => siteIds(c).includes(id)),
+    'site_norms names a site that the model does not have',
+  ),
 );
 export type GptConfig = v.InferOutput<typeof GptConfig>;
 
 const MLP_WIDTH = 4;
 
-const blocks = (config: GptConfig): number[] => Array.from({ length: config.n_layer }, (_, layer) => layer);
+type Depth = { readonly n_layer: number };
+const blocks = ({ n_layer }: Depth): number[] => Array.from({ length: n_layer }, (_, layer) => layer);
 
-export function gptSites(config: GptConfig): Site[] {
-  return [
-    ...blocks(config).flatMap((layer): Site[] => [
-      { id: `h.${layer}.ln_1`, kind: 'attention', layer },
-      { id: `h.${layer}.ln_2`, kind: 'mlp', layer },
-    ]),
-    { id: 'ln_f', kind: 'final', layer: null },
-  ];
-}
+const places = (config: Depth): Site[] => [
+  ...blocks(config).flatMap((layer): Site[] => [
+    { id: `h.${layer}.ln_1`, kind: 'attention', layer },
+    { id: `h.${layer}.ln_2`, kind: 'mlp', layer },
+  ]),
+  { id: 'ln_f', kind: 'final', layer: null },
+];
+const siteIds = (config: Depth): string[] => places(config).map(({ id }) => id);
+
+export const gptSites = (config: GptConfig): Site[] =>
+  places(config).map((site) => {
+    const own = config.site_norms?.[site.id];
+    return own ? { ...site, norm: own } : site;
+  });
 
 const linear = (name: string, N: number, K: number): [string, readonly number[]][] => [
   [`${name}.weight`, [N, K]],
@@ -118,7 +132,7 @@ const HINT = 'This file does not hold the model its configuration describes: fet
 export type GptFile = { readonly config: GptConfig; readonly norm: NormId; readonly file: TensorFile };
 
 /** Throws Problem `bad-file`, naming file and tensor, unless every tensor is there with its shape and a float dtype. */
-export function checkTensors({ config, norm, file }: GptFile): void {
+export function checkTensors({ config, norm: common, file }: GptFile): void {
   const bad = (name: string, reason: string): Problem =>
     new Problem('bad-file', `Cannot use tensor "${name}" of "${file.file}": ${reason}`, HINT);
   const expect = (name: string, shape: readonly number[]): void => {
@@ -133,7 +147,7 @@ export function checkTensors({ config, norm, file }: GptFile): void {
   };
   for (const [name, shape] of Object.entries(gptTensors(config))) expect(name, shape);
   for (const site of gptSites(config))
-    for (const { tensor, size, isOptional } of Object.values(normSpec(norm).params)) {
+    for (const { tensor, size, isOptional } of Object.values(normSpec(site.norm ?? common).params)) {
       if (tensor === null || (isOptional && !file.tensors.has(`${site.id}.${tensor}`))) continue;
       expect(`${site.id}.${tensor}`, [size === 'C' ? config.n_embd : size]);
     }

@@ -1,5 +1,5 @@
 // A fit as files and on the clipboard.
-import { memberOf, torchSnippet } from '../../fit/convert.ts';
+import { membersOf, torchSnippet } from '../../fit/convert.ts';
 import type { ConvertedFile } from '../../fit/convert.ts';
 import type { FitReport } from '../../fit/spec.ts';
 import { isAbort, Problem } from '../../problem.ts';
@@ -21,10 +21,10 @@ export async function saveOnnx(session: Session, report: FitReport): Promise<voi
   if (file) download(`${nameOf(report)}.onnx`, 'application/octet-stream', file);
 }
 
-/** What loads the norms in PyTorch; null where a module of one norm cannot say the plan. */
+/** What loads the norms in PyTorch; null where no module can say the plan. */
 export function snippetOf({ plan }: FitReport): string | null {
   try {
-    return torchSnippet(memberOf(plan), 'model.safetensors');
+    return torchSnippet(membersOf(plan), 'model.safetensors');
   } catch (thrown) {
     if (thrown instanceof Problem) return null;
     throw thrown;
