@@ -1,4 +1,4 @@
-// Swap and fit on the built page: one site, by its moments, on one window; looked at, saved, opened again, run.
+// Swap and fit on the built page: two sites, each by its method, on one window; looked at, saved, opened again, run.
 import { readFile } from 'node:fs/promises';
 import { AxeBuilder } from '@axe-core/playwright';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 
-it('fits a site, says what it costs, saves and opens it, and runs it in the microscope', async () => {
+it('fits sites, says what they cost, saves and opens it, and runs it in the microscope', async () => {
   const { page, complaints } = await app.visit();
   await page.getByRole('radio', { name: 'Swap & fit' }).check();
   await page.getByText('Ready to fit').waitFor();
@@ -27,6 +27,14 @@ it('fits a site, says what it costs, saves and opens it, and runs it in the micr
   ] as const)
     await page.getByRole('textbox', { name, exact: true }).fill(count);
   await page.getByRole('radio', { name: /^Moments/ }).check();
+  await page.getByRole('checkbox', { name: 'Swap h.5.ln_1' }).check();
+  await page.getByLabel('Method at ln_f').selectOption({ label: 'Site by site' });
+  await page.getByLabel('Swap order').selectOption({ label: 'last site first' });
+  await page.getByRole('button', { name: 'Swap h.5.ln_1 earlier' }).click();
+  await page
+    .getByLabel('Swap order')
+    .locator('option', { hasText: 'by hand' })
+    .waitFor({ state: 'attached' });
   await page.getByRole('button', { name: 'Fit', exact: true }).click();
   const result = page.getByRole('region', { name: 'Result of the fit' });
   await result.waitFor({ timeout: 180_000 });
@@ -37,9 +45,13 @@ it('fits a site, says what it costs, saves and opens it, and runs it in the micr
     result.getByRole('button', { name: 'Fit JSON' }).click(),
   ]);
   const json = await readFile(await download.path(), 'utf8');
-  const { heldOutLoss, measured, sites, tokens } = readFit(json);
+  const { heldOutLoss, measured, sites, tokens, order } = readFit(json);
   expect(tokens).toEqual({ calibration: 256, heldOut: 256 });
-  expect(sites.map(({ site }) => site)).toEqual(['ln_f']);
+  expect(sites.map(({ site, method }) => [site, method])).toEqual([
+    ['h.5.ln_1', 'moment'],
+    ['ln_f', 'sequential'],
+  ]);
+  expect(order).toEqual(['ln_f', 'h.5.ln_1']);
   const { original, raw, fitted } = heldOutLoss;
   if (original === null || raw === null || fitted === null || !measured?.native)
     throw new Error('nothing was measured');
@@ -50,7 +62,7 @@ it('fits a site, says what it costs, saves and opens it, and runs it in the micr
   for (const loss of [original, fitted, measured.frozen.loss])
     await costs.getByText(loss.toFixed(3), { exact: true }).first().waitFor();
   const row = page.getByRole('row', { name: /ln_f/ });
-  await row.getByText(sites[0]?.r2?.toFixed(4) ?? '').waitFor();
+  await row.getByText(sites[1]?.r2?.toFixed(4) ?? '').waitFor();
 
   await page
     .getByLabel('Fits to open')
