@@ -24,7 +24,7 @@ type Props = {
   readonly label: string;
   readonly series: readonly Series[];
   readonly isLog?: boolean;
-  /** What is written under the axis: ticks at these x, or its two ends. */
+  /** What is written under the axis: ticks at these x; at whole numbers if not given. */
   readonly ticks?: readonly (readonly [x: number, text: string])[];
   readonly show: (value: number) => string;
   /** An x to mark, such as the best. */
@@ -97,18 +97,16 @@ export function LineChart(props: Props) {
                     )}
                 </g>
               ))}
-              {(ticks ?? x.ticks(Math.max(2, w / 70)).map((at) => [at, String(at)] as const)).map(
-                ([at, text]) => (
-                  <text
-                    key={at}
-                    x={x(at)}
-                    y={h + 15}
-                    textAnchor={x(at) < 12 ? 'start' : x(at) > w - 12 ? 'end' : 'middle'}
-                  >
-                    {text}
-                  </text>
-                ),
-              )}
+              {(ticks ?? whole(x.ticks(Math.max(2, w / 70)))).map(([at, text]) => (
+                <text
+                  key={at}
+                  x={x(at)}
+                  y={h + 15}
+                  textAnchor={x(at) < 12 ? 'start' : x(at) > w - 12 ? 'end' : 'middle'}
+                >
+                  {text}
+                </text>
+              ))}
             </g>
           </svg>
         )}
@@ -126,3 +124,7 @@ function logTicks(all: readonly number[], height: number): number[] {
   const room = Math.max(2, height / 24);
   return choices.find((ticks) => ticks.length <= room) ?? choices.at(-1) ?? [];
 }
+
+/** Steps are counted: no tick stands between two. */
+const whole = (at: readonly number[]): (readonly [number, string])[] =>
+  at.filter(Number.isInteger).map((step) => [step, String(step)]);
