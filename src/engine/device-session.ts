@@ -1,4 +1,5 @@
 // What the engine keeps on one device.
+import type { Lab } from '../fit/lab.ts';
 import { GpuClock, wallStepMs } from '../gpu/clock.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { Compiler } from '../kernel/compile.ts';
@@ -19,6 +20,8 @@ export class Session implements Disposable {
   readonly opClock: GpuClock | null;
   /** Texts of people that were looked at before they run. */
   readonly tried = new Map<string, Promise<void>>();
+  /** Plans that fits have measured. */
+  readonly measured: Lab['measured'] = new Map();
   isLost = false;
 
   constructor(gpu: Gpu) {

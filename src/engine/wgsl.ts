@@ -303,7 +303,8 @@ export class WgslEngine implements ForwardEngine {
     const { fitOn } = await import('./fit.ts');
     return this.#exclusive(async () => {
       const session = await this.#open();
-      const place = { gpu: session.gpu, compiler: session.compiler, tuning: this.#tuning };
+      const { gpu, compiler, measured } = session;
+      const place = { gpu, compiler, tuning: this.#tuning, measured };
       const load = async (
         id: string,
         checkpoint: Checkpoint,

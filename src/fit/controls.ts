@@ -101,7 +101,7 @@ export async function nativeTwin(
   const plan = originalPlan(weights, member, sitesOf(model.checkpoint));
   const { heldOut } = work.windows;
   const [own] = await work.timed('measure', () =>
-    measure(work.lab, model, plan, [], heldOut, () => work.say('measure', heldOut.length, 'the native twin')),
+    measure(work.lab, model, plan, [], heldOut, (of) => work.say('measure', of, 'the native twin')),
   );
   return own ? { weights, loss: own.loss } : null;
 }

@@ -50,7 +50,7 @@ export class Fitting {
   readonly r2 = new Map<string, number>();
   trace: number[] = [];
   sweep: { kappa: number; calibration: number; plan: Plan }[] = [];
-  readonly seconds = { collect: 0, fit: 0, tune: 0, measure: 0 };
+  readonly seconds: Record<FitStage, number>;
   #done = 0;
   #original: Collected | undefined;
   readonly #metrics = new Map<string, Float64Array | undefined>();
@@ -61,6 +61,7 @@ export class Fitting {
     this.model = model;
     this.windows = windows;
     this.#options = options;
+    this.seconds = { ...(spec.from?.seconds ?? { collect: 0, fit: 0, tune: 0, measure: 0 }) };
     const { norm } = model.checkpoint;
     const sites = sitesOf(model.checkpoint);
     this.original = originalPlan(spec.weights, norm, sites);
@@ -126,9 +127,7 @@ export class Fitting {
 
   measure = (plans: readonly Plan[], windows: readonly Window[], what: string): Promise<MeasuredPlan[]> =>
     this.timed('measure', () =>
-      measure(this.lab, this.model, this.original, plans, windows, () =>
-        this.say('measure', (plans.length + 1) * windows.length, what),
-      ),
+      measure(this.lab, this.model, this.original, plans, windows, (of) => this.say('measure', of, what)),
     );
 
   /** Every site by its own method, one after another; `kappa` is for those that clip. */

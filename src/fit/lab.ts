@@ -10,6 +10,7 @@ import type { Checkpoint } from '../model/model.ts';
 import type { Weights } from '../model/weights.ts';
 import type { Workspace } from '../model/workspace.ts';
 import { thetaLayout } from '../norm/registry.ts';
+import type { MeasuredPlan } from './measure.ts';
 import type { Affine } from './solve.ts';
 
 export type Model = {
@@ -23,6 +24,8 @@ export type Lab = {
   readonly gpu: Gpu;
   readonly compiler: Compiler;
   readonly tuning: Tuning | null;
+  /** What was measured on this device, by plan and text. */
+  readonly measured: Map<string, MeasuredPlan>;
   /** Puts a model on the device, if it is not there yet. */
   readonly model: (weights: string) => Promise<Model>;
 };

@@ -1,4 +1,5 @@
 // Plans on text that no fit has seen: loss, distance to the original, agreement on the likeliest token.
+import { sha256 } from '../format/fetch.ts';
 import type { Plan } from '../model/plan.ts';
 import { lossPerToken } from '../model/sample.ts';
 import { logitsOf, programOf } from './lab.ts';
@@ -29,9 +30,15 @@ export function divergence(p: Float32Array, q: Float32Array): { kl: number; isAg
   return { kl: apart / sumP - Math.log(sumP) + Math.log(sumQ), isAgreed: topP === topQ };
 }
 
+/** Plans that are remembered: those of one table of sites, and the controls. */
+const MOST_KEPT = 160;
+const bytesOf = new TextEncoder();
+const keyOf = (value: unknown): string => sha256(bytesOf.encode(JSON.stringify(value)));
+
 /**
  * Every plan on all windows: of a window of n tokens the first n − 1 are run and the others predicted. KL and
- * agreement are to `original`, which is the first of the answers.
+ * agreement are to `original`, which is the first of the answers. What this device measured before is not measured
+ * again: controls are the same for every fit. `onForward` is told how many there are.
  */
 export async function measure(
   lab: Lab,
@@ -39,12 +46,53 @@ export async function measure(
   original: Plan,
   plans: readonly Plan[],
   windows: readonly Window[],
+  onForward: (of: number) => void,
+): Promise<MeasuredPlan[]> {
+  const { measured } = lab;
+  const text = keyOf(windows);
+  const keyed = [original, ...plans].map((plan) => ({ plan, key: keyOf([plan.weights, plan.sites, text]) }));
+  const known = new Map(
+    keyed.flatMap(({ key }) => {
+      const kept = measured.get(key);
+      return kept ? [[key, kept] as const] : [];
+    }),
+  );
+  const missing = [...new Map(keyed.map((one) => [one.key, one])).values()].filter(
+    ({ key }) => !known.has(key),
+  );
+  // The others' distance is to the original's logits, which are not kept.
+  const [first] = keyed;
+  const run = missing.length && first && missing[0] !== first ? [first, ...missing] : missing;
+  const found = await measureAll(
+    lab,
+    model,
+    run.map(({ plan }) => plan),
+    windows,
+    () => onForward(run.length * windows.length),
+  );
+  run.forEach(({ key }, i) => {
+    const one = found[i];
+    if (!one) return;
+    known.set(key, one);
+    measured.delete(key);
+    measured.set(key, one);
+  });
+  for (const key of [...measured.keys()].slice(0, Math.max(0, measured.size - MOST_KEPT)))
+    measured.delete(key);
+  return keyed.flatMap(({ key }) => known.get(key) ?? []);
+}
+
+/** The same of plans that are all run; the first one is the original. */
+async function measureAll(
+  lab: Lab,
+  model: Model,
+  plans: readonly Plan[],
+  windows: readonly Window[],
   onForward: () => void,
 ): Promise<MeasuredPlan[]> {
   const { V } = model.checkpoint.model.dims;
-  const all = [original, ...plans];
-  const sums = all.map(() => ({ loss: 0, kl: 0, agreed: 0, perToken: [] as Float64Array[] }));
-  const programs = await Promise.all(all.map((plan) => programOf(lab, model, plan)));
+  const sums = plans.map(() => ({ loss: 0, kl: 0, agreed: 0, perToken: [] as Float64Array[] }));
+  const programs = await Promise.all(plans.map((plan) => programOf(lab, model, plan)));
   let count = 0;
   try {
     for (const passage of windows) {

@@ -71,8 +71,8 @@ export type FitSpec = {
   readonly mostWindows?: { readonly calibration: number; readonly heldOut: number };
   /** Held-out windows that the table of sites is measured on, which takes two forwards a site each; 0 for no table. */
   readonly tableWindows: number;
-  /** Goes on from an earlier fit: its fitted sites are taken as they are, and the steps of `trace` count. */
-  readonly from?: Pick<FitReport, 'plan'> & Partial<Pick<FitReport, 'trace' | 'sites'>>;
+  /** Goes on from an earlier fit: its fitted sites are taken as they are, its steps and its seconds count. */
+  readonly from?: Pick<FitReport, 'plan'> & Partial<Pick<FitReport, 'trace' | 'sites' | 'seconds'>>;
 };
 
 export const TUNE: Tune = { steps: 320, learningRate: 0.01, seed: 1, windowTokens: 64 };
@@ -185,12 +185,11 @@ export type FitReport = {
   };
 };
 
-/** What a fit goes on from; one that was stopped while it was fine-tuned, at the step it came to. */
-export const goingOnFrom = ({ plan, sites, trace, isStopped }: FitReport): NonNullable<FitSpec['from']> => ({
-  plan,
-  sites,
-  ...(isStopped ? { trace } : {}),
-});
+/** What a fit goes on from; one that was stopped, at the step it came to. */
+export const goingOnFrom = (report: FitReport): NonNullable<FitSpec['from']> => {
+  const { plan, sites, trace, seconds, isStopped } = report;
+  return { plan, sites, ...(isStopped ? { trace, seconds } : {}) };
+};
 
 export type FitStage = 'collect' | 'fit' | 'tune' | 'measure';
 export type FitProgress = {

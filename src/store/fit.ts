@@ -301,7 +301,7 @@ export const liveOf = (spec: FitSpec, nowMs: number): FitLive => ({
   what: '',
   stages: {},
   r2: {},
-  trace: [],
+  trace: spec.from?.trace ?? [],
 });
 
 export function withStep(live: FitLive, step: FitProgress, nowMs: number): FitLive {

@@ -1,33 +1,13 @@
 // Held-out losses of the layernorm twin with dyt at all 13 sites, on all 16 windows, against those of a float64 sketch.
 import { afterAll, expect, it } from 'vitest';
-import { Library } from '../../src/engine/library.ts';
-import { Session } from '../../src/engine/device-session.ts';
 import { Fitting } from '../../src/fit/fit.ts';
-import type { Model } from '../../src/fit/lab.ts';
 import { measure } from '../../src/fit/measure.ts';
 import { fitAll } from '../../src/fit/spec.ts';
 import type { Method } from '../../src/fit/spec.ts';
-import { sitesOf } from '../../src/model/model.ts';
-import { Weights } from '../../src/model/weights.ts';
-import { openGpu } from './support.ts';
+import { calibration, heldOut, ids, lab, model, session, WEIGHTS } from './fit-lab.ts';
 
-const gpu = await openGpu();
-const session = new Session(gpu);
-const library = new Library(new URL('/models/', location.href));
-const WEIGHTS = 'fairy-tale-gpt/layernorm';
 afterAll(() => session[Symbol.dispose]());
 
-const checkpoint = await library.checkpoint(WEIGHTS);
-const model: Model = {
-  id: WEIGHTS,
-  checkpoint,
-  weights: new Weights(gpu, checkpoint),
-  space: session.space(checkpoint),
-};
-const lab = { gpu, compiler: session.compiler, tuning: null, model: () => Promise.resolve(model) };
-const calibration = (await library.windows('fairy-tale-gpt', 'calibration')) ?? [];
-const heldOut = (await library.windows('fairy-tale-gpt', 'heldOut')) ?? [];
-const sites = sitesOf(checkpoint).map(({ id }) => id);
 /** What a float64 sketch reached. Least squares and fine-tuning: `npm run normscope -- fits`, minutes too many for here. */
 const SKETCH = [
   ['clip', 4.036],
@@ -37,7 +17,7 @@ const SKETCH = [
 it('fits lose less than those of the sketch', { timeout: 600_000 }, async () => {
   const fits: Fitting[] = [];
   for (const [method] of SKETCH) {
-    const spec = { ...fitAll(WEIGHTS, sites, 'dyt', method), kappas: [4] };
+    const spec = { ...fitAll(WEIGHTS, ids, 'dyt', method), kappas: [4] };
     const work = new Fitting(spec, lab, model, { calibration, heldOut }, {});
     await work.fit();
     fits.push(work);

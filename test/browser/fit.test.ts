@@ -1,173 +1,34 @@
-// Fitting on the GPU: gradients against central differences, fine-tuning, and a converted model opened again.
+// Fitting on the GPU: a first token of its own, fine-tuning, whole fits, and a converted model opened again.
 import { afterAll, describe, expect, it } from 'vitest';
 import { convertModel } from '../../src/engine/convert.ts';
 import { Library } from '../../src/engine/library.ts';
-import { Session } from '../../src/engine/device-session.ts';
 import { WgslEngine } from '../../src/engine/wgsl.ts';
-import { fitted as fittedSite, originalPlan } from '../../src/fit/plans.ts';
+import { measure } from '../../src/fit/measure.ts';
+import { fitted as fittedSite } from '../../src/fit/plans.ts';
 import { logitsOf, programOf } from '../../src/fit/lab.ts';
-import type { Model } from '../../src/fit/lab.ts';
 import { scalarsAt } from '../../src/fit/solve.ts';
 import { fitAll, goingOnFrom, METHODS, TUNE } from '../../src/fit/spec.ts';
 import type { FitReport, Method, SiteMethod } from '../../src/fit/spec.ts';
-import { Tape } from '../../src/fit/tape.ts';
 import { fineTune } from '../../src/fit/tune.ts';
-import { normBackward, scalarNames, thetaBackward } from '../../src/kernel/backward.ts';
 import type { Plan, SitePlan } from '../../src/model/plan.ts';
 import { Program } from '../../src/model/program.ts';
-import { randomFrom } from '../../src/model/sample.ts';
-import { sitesOf } from '../../src/model/model.ts';
-import { Weights } from '../../src/model/weights.ts';
-import { applyAffine } from '../../src/norm/reference.ts';
-import type { Params } from '../../src/norm/reference.ts';
-import { bends, NORM_IDS, normSpec, thetaLayout } from '../../src/norm/registry.ts';
-import type { NormId } from '../../src/norm/registry.ts';
-import { dispatch, openGpu, readFloats, runUniform } from './support.ts';
-
-const gpu = await openGpu();
-const session = new Session(gpu);
-const library = new Library(new URL('/models/', location.href));
-const WEIGHTS = 'fairy-tale-gpt/layernorm';
-const checkpoint = await library.checkpoint(WEIGHTS);
-const model: Model = {
-  id: WEIGHTS,
+import {
+  calibration,
   checkpoint,
-  weights: new Weights(gpu, checkpoint),
-  space: session.space(checkpoint),
-};
-const lab = { gpu, compiler: session.compiler, tuning: null, model: () => Promise.resolve(model) };
-const sites = sitesOf(checkpoint);
-const original = originalPlan(WEIGHTS, checkpoint.norm, sites);
-const calibration = (await library.windows('fairy-tale-gpt', 'calibration')) ?? [];
-const heldOut = (await library.windows('fairy-tale-gpt', 'heldOut')) ?? [];
+  gpu,
+  heldOut,
+  ids,
+  lab,
+  library,
+  model,
+  original,
+  session,
+  sites,
+  WEIGHTS,
+} from './fit-lab.ts';
+import { readFloats } from './support.ts';
+
 afterAll(() => session[Symbol.dispose]());
-
-const random = randomFrom(5);
-const uniform = (count: number, reach: number): Float32Array =>
-  Float32Array.from({ length: count }, () => reach * (2 * random() - 1));
-
-describe.each(NORM_IDS)('backward of %s', (id) => {
-  it('is that of central differences in float64', async () => {
-    const [T, C, eps] = [7, 37, 1e-5];
-    const { params, reference } = normSpec(id);
-    const { offsets, P } = thetaLayout(id, C);
-    const theta = uniform(P, 1);
-    for (const [name, param] of Object.entries(params)) {
-      const at = offsets[name] ?? 0;
-      if (param.size === 1) theta[at] = name === 'shift' ? 0.2 : 0.7;
-      if (param.measured) theta.fill(param.measured === 'variance' ? 1.7 : 0, at, at + C);
-    }
-    const [x, dy, before] = [uniform(T * C, 2.5), uniform(T * C, 1), uniform(T * C, 1)];
-    // Statistics over tokens are held: in float64 they are given, as BatchNorm's are.
-    const held =
-      reference === normSpec('instancenorm').reference ? normSpec('batchnorm').reference : reference;
-    const loss = (values: ArrayLike<number>, at: ArrayLike<number>): number => {
-      const of = (name: string): number[] => {
-        const begin = offsets[name] ?? 0;
-        return Array.from(at).slice(begin, begin + (params[name]?.size === 'C' ? C : 1));
-      };
-      const own: Params = Object.fromEntries(Object.keys(params).map((name) => [name, of(name)]));
-      const given =
-        id === 'instancenorm'
-          ? { ...own, running_mean: own['mean'] ?? [], running_var: own['variance'] ?? [] }
-          : own;
-      const y = applyAffine(held.core(Float64Array.from(values), C, given, eps), C, own);
-      return y.reduce((sum, value, i) => sum + value * (dy[i] ?? 0), 0);
-    };
-    const slope = (of: (moved: Float64Array) => number, from: Float32Array, i: number): number => {
-      const [up, down] = [Float64Array.from(from), Float64Array.from(from)];
-      const h = 1e-5;
-      up[i] = (up[i] ?? 0) + h;
-      down[i] = (down[i] ?? 0) - h;
-      return (of(up) - of(down)) / (2 * h);
-    };
-    const buffers = {
-      x: gpu.upload('x', 'activations', x),
-      theta: gpu.upload('theta', 'parameters', theta),
-      dy: gpu.upload('dy', 'activations', dy),
-      dx: gpu.upload('dx', 'activations', before),
-      taken: gpu.buffer('taken', 'activations', 4 * T * C),
-      shares: gpu.buffer('shares', 'activations', 8 * T),
-      dtheta: gpu.buffer('dtheta', 'activations', 4 * P),
-      run: runUniform(gpu, T),
-    };
-    for (const { spec, workgroups } of [normBackward(id, C, eps, true, gpu.machine), thetaBackward(id, C)])
-      await dispatch(gpu, spec, buffers, workgroups(T));
-    const [dx, dtheta] = [await readFloats(gpu, buffers.dx, T * C), await readFloats(gpu, buffers.dtheta, P)];
-    for (const buffer of Object.values(buffers)) buffer[Symbol.dispose]();
-    dx.forEach((value, i) => {
-      const want = (before[i] ?? 0) + slope((moved) => loss(moved, theta), x, i);
-      expect(Math.abs(value - want), `dx ${i}`).toBeLessThan(2e-5 * Math.max(1, Math.abs(want)));
-    });
-    for (const [name, param] of Object.entries(params)) {
-      if (param.measured) continue;
-      const at = offsets[name] ?? 0;
-      for (let i = at; i < at + (param.size === 'C' ? C : 1); i++) {
-        const want = slope((moved) => loss(x, moved), theta, i);
-        expect(Math.abs((dtheta[i] ?? 0) - want), `${name} ${i - at}`).toBeLessThan(
-          1e-4 * Math.max(1, Math.abs(want)),
-        );
-      }
-    }
-  });
-});
-
-/** Members by turns, with gains that suit no site and others for the first token: every backward is in it. */
-const MIXED: Plan = {
-  weights: WEIGHTS,
-  sites: Object.fromEntries(
-    sites.map(({ id }, i) => {
-      const members: readonly NormId[] = NORM_IDS.filter(
-        (norm) => normSpec(norm).over !== 'channel' && (bends(norm) || normSpec(norm).line),
-      );
-      const norm = members[i % members.length] ?? checkpoint.norm;
-      const values = bends(norm) ? scalarsAt(norm, 0.3 + 0.05 * i, { shift: [0.1] }) : {};
-      const own = bends(norm) && i % 2 ? scalarsAt(norm, 0.9 - 0.05 * i, { shift: [-0.2] }) : undefined;
-      return [id, fittedSite(norm, values, own)];
-    }),
-  ),
-};
-
-it('a tape predicts what the program predicts, and its gradients are those of central differences', async () => {
-  const tokens = calibration[0]?.slice(0, 21) ?? [];
-  const T = tokens.length;
-  using teacher = await programOf(lab, model, original);
-  const wanted = await logitsOf(lab, model, teacher, tokens);
-  using same = await Tape.build(lab, model, original, T);
-  expect((await same.step(tokens, wanted)).loss).toBeLessThan(1e-6);
-  using tape = await Tape.build(lab, model, MIXED, T);
-  const { gradients } = await tape.step(tokens, wanted);
-  const C = checkpoint.model.dims.C;
-  for (const { id } of sites) {
-    const gradient = gradients.get(id) ?? new Float32Array();
-    const length = Math.hypot(...gradient);
-    expect(length).toBeGreaterThan(0);
-    const { norm, values = {}, first = {} } = MIXED.sites[id] ?? { norm: checkpoint.norm };
-    const { offsets, P } = thetaLayout(norm, C);
-    const start = new Float32Array(gradient.length);
-    for (const name of Object.keys(normSpec(norm).params)) {
-      const own =
-        name === 'gamma'
-          ? model.weights.values(`${id}.weight`)
-          : name === 'beta'
-            ? model.weights.values(`${id}.bias`)
-            : values[name];
-      start.set(Array.from(own ?? []), offsets[name] ?? 0);
-    }
-    scalarNames(norm).forEach((name, s) => first[name] && start.set(first[name], P + s));
-    const lossAt = async (h: number): Promise<number> => {
-      tape.write(
-        id,
-        start.map((value, i) => value + (h * (gradient[i] ?? 0)) / length),
-      );
-      return (await tape.step(tokens, wanted)).loss;
-    };
-    const h = 4e-3;
-    const slope = ((await lossAt(h)) - (await lossAt(-h))) / (2 * h);
-    expect(Math.abs(slope / length - 1), `${id} ${norm}: ${slope} for ${length}`).toBeLessThan(0.02);
-    tape.write(id, start);
-  }
-});
 
 it('the first token goes by its own scalars: in a prompt, and not after cached tokens', async () => {
   const tokens = calibration[0]?.slice(0, 9) ?? [];
@@ -223,6 +84,33 @@ it('the first token goes by its own scalars: in a prompt, and not after cached t
   next.forEach((value, v) => expect(Math.abs(value - (whole[8 * V + v] ?? 0))).toBeLessThan(1e-4));
 });
 
+it('a plan is measured once on the same text', async () => {
+  const windows = heldOut.slice(0, 2).map((passage) => passage.slice(0, 9));
+  const planOf = (slope: number): Plan => ({
+    weights: WEIGHTS,
+    sites: { ...original.sites, ln_f: fittedSite('dyt', scalarsAt('dyt', slope)) },
+  });
+  const ask = async (plans: readonly Plan[], on = windows) => {
+    const told: number[] = [];
+    const found = await measure(lab, model, original, plans, on, (of) => told.push(of));
+    return { found, told };
+  };
+  const first = await ask([planOf(0.4), planOf(0.5), planOf(0.4)]);
+  expect(first.told).toEqual(Array<number>(6).fill(6));
+  expect(first.found).toHaveLength(4);
+  expect(first.found[1]).toBe(first.found[3]);
+  expect(first.found[1]?.loss).not.toBe(first.found[2]?.loss);
+  const again = await ask([planOf(0.5), planOf(0.4)]);
+  expect(again.told).toEqual([]);
+  expect(again.found).toEqual([0, 2, 1].map((i) => first.found[i]));
+  // A new one is run beside the original, whose logits it is held to; on other text all are new.
+  const other = await ask([planOf(0.5), planOf(0.6)]);
+  expect(other.told).toHaveLength(4);
+  expect(other.found[1]).toBe(first.found[2]);
+  expect(other.found[2]?.kl).toBeGreaterThan(0);
+  expect((await ask([planOf(0.5)], windows.toReversed())).told).toHaveLength(4);
+});
+
 it('fine-tuning brings the loss down, in medians of blocks, and stays near its end', async () => {
   const windows = calibration.slice(0, 2).map((passage) => passage.slice(0, 24));
   const swapped: Plan = {
@@ -231,7 +119,6 @@ it('fine-tuning brings the loss down, in medians of blocks, and stays near its e
   };
   const trace: number[] = [];
   const tune = { ...TUNE, steps: 100, learningRate: 0.02 };
-  const ids = sites.map(({ id }) => id);
   const plan = await fineTune(lab, model, original, swapped, ids, windows, tune, 0, (loss) =>
     trace.push(loss),
   );
@@ -261,7 +148,6 @@ describe('a fit', () => {
     heldOut: heldOut.slice(0, 1).map((p) => p.slice(0, 97)),
   };
   const reports = new Map<Method, FitReport>();
-  const ids = sites.map(({ id }) => id);
 
   it.each(METHODS)('by %s is measured, and all but the first beat the raw swap', async (method) => {
     const steps: string[] = [];
@@ -339,19 +225,21 @@ describe('a fit', () => {
     expect(steps).toEqual([6]);
     expect(whole.trace.slice(0, 5)).toEqual(half.trace);
     expect(whole.trace).toHaveLength(6);
+    expect(whole.seconds.tune).toBeGreaterThan(half.seconds.tune);
     for (const { r2 } of whole.sites) expect(r2).toBeLessThanOrEqual(1);
   });
 
   it('swaps in an order of somebody’s own, and a site by a method of its own', async () => {
     const three = ['ln_f', 'h.2.ln_1', 'h.4.ln_2'];
     const at = (report: FitReport, site: string) => report.sites.find((one) => one.site === site);
-    const fit = (order: readonly string[], methods: Record<string, SiteMethod> = {}) =>
+    const fit = (order: readonly string[], methods: Record<string, SiteMethod> = {}, from?: Plan) =>
       engine.fit({
         ...fitAll(WEIGHTS, three, 'dyt', 'sequential'),
         order,
         methods,
         kappas: [4],
         tableWindows: 0,
+        ...(from ? { from: { plan: from } } : {}),
         ...few,
       });
     const running = await fit(['h.2.ln_1', 'h.4.ln_2', 'ln_f']);
@@ -366,6 +254,12 @@ describe('a fit', () => {
     expect(at(running, 'ln_f')?.scalars).not.toEqual(at(alone, 'ln_f')?.scalars);
     // The one between was fitted on what the first one hands on, wherever the forward began.
     expect(at(other, 'h.4.ln_2')?.scalars).toEqual(at(running, 'h.4.ln_2')?.scalars);
+    // A swap before the place where the forward would begin makes it begin anew.
+    const late = await fit(['h.4.ln_2', 'h.2.ln_1', 'ln_f'], { 'h.2.ln_1': 'moment' });
+    const { ln_f: _, ...before } = late.plan.sites;
+    const whole = { ...late.plan, sites: { ...original.sites, ...before } };
+    const again = await fit(['h.4.ln_2', 'h.2.ln_1', 'ln_f'], { 'h.2.ln_1': 'moment' }, whole);
+    expect(at(again, 'ln_f')).toEqual(at(late, 'ln_f'));
     const mixed = await fit(three, { 'h.4.ln_2': 'clip', ln_f: 'moment' });
     const by = new Map(mixed.sites.map(({ site, method }) => [site, method]));
     expect(Object.fromEntries(by)).toEqual({ 'h.2.ln_1': 'sequential', 'h.4.ln_2': 'clip', ln_f: 'moment' });

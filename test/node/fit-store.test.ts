@@ -175,6 +175,7 @@ describe('a fit', () => {
       plan: reports[0]?.plan,
       sites: reports[0]?.sites,
       trace: reports[0]?.trace,
+      seconds: reports[0]?.seconds,
     });
     expect(kept()).toHaveLength(1);
     expect(kept()[0]?.report.isStopped).toBe(false);
