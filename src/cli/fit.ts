@@ -30,6 +30,9 @@ import { checkPlan, readPlan } from './plan.ts';
 
 const EXAMPLE = weightsId(FIRST_MODEL, FIRST_NORM);
 
+const bytesOf = async (file: Uint8Array | Blob): Promise<Uint8Array> =>
+  file instanceof Blob ? new Uint8Array(await file.arrayBuffer()) : file;
+
 const SITE_METHODS = METHODS.filter(isSiteMethod);
 
 /** A site, and what it has of its own: `site`, `site=norm`, `site:method`, `site=norm:method`. */
@@ -165,7 +168,7 @@ export const fit = defineCommand({
       if (asked.out !== undefined) say(`wrote ${asked.out}`);
       if (report.isStopped) throw new DOMException('Stopped', 'AbortError');
       if (asked.export === undefined) return;
-      const files: ConvertedFile[] = [
+      const files: ConvertedFile<Uint8Array | Blob>[] = [
         {
           path: 'model.onnx',
           bytes: await engine.exportOnnx(report.plan, { weights: 'f32', hasPast: true }),
@@ -178,12 +181,12 @@ export const fit = defineCommand({
         say(thrown.message); // the other forms can say it
       }
       const snippet = files.find(({ path }) => path === SNIPPET)?.bytes;
-      const words = fitMarkdown(report, snippet && new TextDecoder().decode(snippet));
+      const words = fitMarkdown(report, snippet && new TextDecoder().decode(await bytesOf(snippet)));
       files.push({ path: 'report.md', bytes: new TextEncoder().encode(words) });
       for (const { path, bytes } of files) {
         const target = join(asked.export, path);
         mkdirSync(dirname(target), { recursive: true });
-        writeResult(target, bytes);
+        writeResult(target, await bytesOf(bytes));
         say(`wrote ${target}`);
       }
     });

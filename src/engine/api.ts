@@ -327,7 +327,7 @@ export interface ForwardEngine {
 /** What the models' files are enough for. */
 export interface FileEngine {
   /** A fitted plan's model as the files of a folder. Rejects with Problem `usage` where no configuration can say the plan. */
-  convert(plan: Plan, heldOutLoss: number): Promise<readonly ConvertedFile[]>;
+  convert(plan: Plan, heldOutLoss: number): Promise<readonly ConvertedFile<Uint8Array | Blob>[]>;
 }
 
 /** Downloads that this machine keeps. */

@@ -1,8 +1,9 @@
 // A fitted model as the files of a model folder: what `Library` reads, made of what it read.
-import { convertWeights, membersOf, torchSnippet } from '../fit/convert.ts';
+import { convertStored, convertWeights, membersOf, torchSnippet } from '../fit/convert.ts';
 import type { ConvertedFile } from '../fit/convert.ts';
 import { sha256 } from '../format/fetch.ts';
-import { Problem } from '../problem.ts';
+import { sitesOf } from '../model/model.ts';
+import { CONFIG, WEIGHTS } from './model-folder.ts';
 import type { Plan } from '../model/plan.ts';
 import type { Checkpoint } from '../model/model.ts';
 import { CARD } from '../model/catalog.ts';
@@ -11,14 +12,29 @@ import type { ModelInfo } from '../model/catalog.ts';
 /** How PyTorch takes an exported folder. */
 export const SNIPPET = 'load.py';
 
-/** The configuration that a converted model is described with. Throws Problem `unsupported` where there is none. */
-export function configOf({ config }: Checkpoint): NonNullable<Checkpoint['config']> {
-  if (config) return config;
-  throw new Problem(
-    'unsupported',
-    'Cannot write this model as a folder: only the models that come with Normscope are written so',
-    'Export it as ONNX.',
-  );
+const json = (value: unknown): Uint8Array => new TextEncoder().encode(`${JSON.stringify(value, null, 1)}\n`);
+
+/** An opened checkpoint with the plan's norms in it, as one of the same kind. Throws Problem `usage`. */
+export async function convertOpened(
+  checkpoint: Checkpoint,
+  plan: Plan,
+  carried: readonly ConvertedFile[],
+): Promise<ConvertedFile<Uint8Array | Blob>[]> {
+  const { native, config: given = {} } = checkpoint.stored ?? {};
+  const { site_norms: _, ...config } = given;
+  const others = sitesOf(checkpoint).flatMap(({ id }) => {
+    const norm = plan.sites[id]?.norm;
+    return norm === undefined || norm === native ? [] : [[id, norm] as const];
+  });
+  return [
+    {
+      path: CONFIG,
+      bytes: json({ ...config, ...(others.length ? { site_norms: Object.fromEntries(others) } : {}) }),
+    },
+    { path: WEIGHTS, bytes: await convertStored(checkpoint, plan) },
+    ...carried,
+    { path: SNIPPET, bytes: new TextEncoder().encode(torchSnippet(plan, WEIGHTS)) },
+  ];
 }
 
 /**
@@ -32,11 +48,8 @@ export function convertModel(
   carried: readonly ConvertedFile[],
   heldOutLoss: number,
 ): ConvertedFile[] {
-  const { site_norms: _, ...config } = configOf(checkpoint);
-  const members = membersOf(plan);
-  const { norm, others } = members;
-  const json = (value: unknown): Uint8Array =>
-    new TextEncoder().encode(`${JSON.stringify(value, null, 1)}\n`);
+  const { site_norms: _, ...config } = checkpoint.config ?? {};
+  const { norm, others } = membersOf(plan);
   const bytes = convertWeights(checkpoint, plan);
   const path = `${norm}/model.safetensors`;
   const { calibration, heldOut, ...rest } = info;
@@ -65,6 +78,6 @@ export function convertModel(
       bytes: json({ ...config, norm, ...(Object.keys(others).length ? { site_norms: others } : {}) }),
     },
     { path, bytes },
-    { path: SNIPPET, bytes: new TextEncoder().encode(torchSnippet(members, path)) },
+    { path: SNIPPET, bytes: new TextEncoder().encode(torchSnippet(plan, path)) },
   ];
 }

@@ -23,6 +23,8 @@ type LoadedModel = {
   readonly tokenizer: TextCodec;
   /** Reads a file of an opened model. */
   readonly read?: (file: FileRef) => Promise<Uint8Array>;
+  /** What goes along when an opened model is written again. */
+  readonly carried?: () => Promise<ConvertedFile[]>;
 };
 
 /** Token ids of little-endian uint16. */
@@ -148,12 +150,12 @@ export class Library {
   }
 
   /** The plan's model as the files of a folder that can be loaded again. Throws Problem `usage` where none can say it. */
-  async converted(plan: Plan, heldOutLoss: number): Promise<ConvertedFile[]> {
-    const { configOf, convertModel } = await import('./convert.ts');
+  async converted(plan: Plan, heldOutLoss: number): Promise<ConvertedFile<Uint8Array | Blob>[]> {
+    const { convertModel, convertOpened } = await import('./convert.ts');
     const checkpoint = await this.checkpoint(plan.weights);
-    configOf(checkpoint); // before anything is fetched
     const { model } = splitWeightsId(plan.weights);
-    const { info } = await this.model(model);
+    const { info, carried: along } = await this.model(model);
+    if (checkpoint.stored) return convertOpened(checkpoint, plan, (await along?.()) ?? []);
     const files = [info.tokenizer, info.calibration, info.heldOut].filter((file) => file !== undefined);
     const carried = await Promise.all(
       files.map(async (file) => ({

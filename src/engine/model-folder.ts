@@ -12,7 +12,7 @@ import type { OpenWhat } from './api.ts';
 
 export const CONFIG = 'config.json';
 export const TOKENIZER = 'tokenizer.json';
-const WEIGHTS = 'model.safetensors';
+export const WEIGHTS = 'model.safetensors';
 const SAVE_AGAIN = 'The folder is damaged or was changed by hand: save the model again.';
 const WINDOWS_LIMIT_BYTES = 2 ** 24;
 

@@ -1,4 +1,5 @@
 // Checkpoints that a person brings: from files or from the Hub to something the library holds like a twin.
+import type { ConvertedFile } from '../fit/convert.ts';
 import { FileCache, keepIn } from '../format/cache.ts';
 import { hubFiles, parseHubAddress } from '../format/hub.ts';
 import { parseStrictJson } from '../format/json.ts';
@@ -182,7 +183,12 @@ export async function openInto(
     tokenizer: file,
     twins: { [norm]: { config: CONFIG, weights: stored, heldOutLoss: Number.NaN } },
   };
-  library.add(weights, checkpoint, { info, tokenizer, ...(card ? { read: cardFileReader(source) } : {}) });
+  const carried = async (): Promise<ConvertedFile[]> =>
+    survey.hasTokenizer
+      ? [{ path: TOKENIZER, bytes: await readSmall(source, TOKENIZER, TOKENIZER_LIMIT_BYTES) }]
+      : [];
+  const read = card ? { read: cardFileReader(source) } : {};
+  library.add(weights, checkpoint, { info, tokenizer, carried, ...read });
   await keep(weights);
   return { model: info, loaded: await library.load(weights), survey, notice };
 }

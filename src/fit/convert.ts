@@ -1,5 +1,5 @@
 // A fitted model as a model of its own: names as in the DyT and Derf repositories.
-import { writeSafetensors } from '../format/safetensors.ts';
+import { headOf, writeSafetensors } from '../format/safetensors.ts';
 import type { Tensor } from '../format/safetensors.ts';
 import type { Plan } from '../model/plan.ts';
 import { resolveTheta } from '../model/plan.ts';
@@ -10,7 +10,7 @@ import { isMeasurable, normSpec, thetaLayout } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import { Problem } from '../problem.ts';
 
-export type ConvertedFile = { readonly path: string; readonly bytes: Uint8Array };
+export type ConvertedFile<B = Uint8Array> = { readonly path: string; readonly bytes: B };
 
 /** The member that most sites have, and those of the others. */
 export type Members = { readonly norm: NormId; readonly others: Readonly<Record<string, NormId>> };
@@ -45,8 +45,8 @@ export function membersOf({ sites }: Plan): Members {
   return { norm, others: Object.fromEntries(others) };
 }
 
-/** The weights of `checkpoint` with the plan's norms in them; every other tensor is the same bytes. */
-export function convertWeights(checkpoint: Checkpoint, plan: Plan): Uint8Array {
+/** Tensors outside the sites that are on the CPU, and those of the plan's norms; every other tensor stays as it is. */
+function tensorsOf(checkpoint: Checkpoint, plan: Plan): { others: Tensor[]; norms: Tensor[] } {
   const { file } = checkpoint;
   membersOf(plan); // what no file can say is refused
   const { C } = checkpoint.model.dims;
@@ -69,12 +69,36 @@ export function convertWeights(checkpoint: Checkpoint, plan: Plan): Uint8Array {
       return [{ name: `${site}.${tensor}`, dtype: 'F32', shape: [count], bytes }];
     });
   });
-  return writeSafetensors([...others, ...norms], {
-    ...file.metadata,
-    format: 'pt',
-    converted_from: plan.weights,
-    converted_by: 'Normscope',
-  });
+  return { others, norms };
+}
+
+const metadataOf = ({ file }: Checkpoint, plan: Plan): Record<string, string> => ({
+  ...file.metadata,
+  format: 'pt',
+  converted_from: plan.weights,
+  converted_by: 'Normscope',
+});
+
+/** The weights of `checkpoint` with the plan's norms in them; every other tensor is the same bytes. */
+export function convertWeights(checkpoint: Checkpoint, plan: Plan): Uint8Array {
+  const { others, norms } = tensorsOf(checkpoint, plan);
+  return writeSafetensors([...others, ...norms], metadataOf(checkpoint, plan));
+}
+
+/** The same of a checkpoint whose matrices are read one at a time, under its files' own names. */
+export async function convertStored(checkpoint: Checkpoint, plan: Plan): Promise<Blob> {
+  const { streamed, stored } = checkpoint;
+  const entries: (Omit<Tensor, 'bytes'> & { readonly sizeBytes: number })[] = [];
+  const parts: Blob[] = [];
+  const add = ({ name, dtype, shape, bytes }: Tensor): void => {
+    entries.push({ name: stored?.nameOf(name) ?? name, dtype, shape, sizeBytes: bytes.byteLength });
+    parts.push(new Blob([bytes as BlobPart])); // browsers keep it where there is room, not in this memory
+  };
+  const { others, norms } = tensorsOf(checkpoint, plan);
+  for (const tensor of others) add(tensor);
+  for await (const tensor of streamed?.read() ?? []) add(tensor);
+  for (const tensor of norms) add(tensor);
+  return new Blob([headOf(entries, metadataOf(checkpoint, plan)) as BlobPart, ...parts]);
 }
 
 function torchModule(member: NormId): string {
@@ -97,26 +121,34 @@ ${own.join('\n')}
 `;
 }
 
-/** PyTorch modules of the members, and how the file's norms are put into a model. */
-export function torchSnippet({ norm, others }: Members, path: string): string {
-  const { label } = normSpec(norm);
-  const sites = Object.entries(others).map(([site, id]) => `"${site}": ${normSpec(id).label}`);
-  const modules = [...new Set([norm, ...Object.values(others)])].map(torchModule);
+/** PyTorch modules of the plan's members, and how a file's norms are put into a model. */
+export function torchSnippet(plan: Plan, path: string): string {
+  membersOf(plan); // what no module can say is refused
+  const sites = Object.entries(plan.sites).map(
+    ([site, { norm }]) => `    "${site}": ${normSpec(norm).label},`,
+  );
+  const modules = [...new Set(Object.values(plan.sites).map(({ norm }) => norm))].map(torchModule);
   return `# Loads the norms of ${path}: pip install torch safetensors
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
 
-${modules.join('\n\n')}${sites.length ? `\n\nOTHERS = {${sites.join(', ')}}  # sites with another norm than ${label}\n` : ''}
+${modules.join('\n\n')}
+
+SITES = {
+${sites.join('\n')}
+}
+
 
 def put_norms(model, path="${path}"):
-    """Puts a norm at every site of \`model\` that the file has one for (h.0.ln_1, ..., ln_f), and loads the rest."""
+    """Puts the norms of the file at their places in \`model\`, and loads the rest."""
     tensors = load_file(path)
-    for site in sorted({name.rsplit(".", 1)[0] for name in tensors if name.split(".")[-2].startswith("ln_")}):
-        parent, _, child = site.rpartition(".")
-        norm = ${sites.length ? `OTHERS.get(site, ${label})` : label}
-        setattr(model.get_submodule(parent), child, norm(tensors[site + ".weight"].numel()))
+    for place in sorted({name.rpartition(".")[0] for name in tensors}):
+        norm = next((SITES[site] for site in SITES if place == site or place.endswith("." + site)), None)
+        if norm is not None:
+            parent, _, child = place.rpartition(".")
+            setattr(model.get_submodule(parent), child, norm(tensors[place + ".weight"].numel()))
     model.load_state_dict(tensors, strict=False)
     return model
 `;

@@ -216,23 +216,34 @@ export function toFloat32({ name, dtype, bytes }: Tensor): Float32Array {
   throw new TypeError(`Cannot read tensor "${name}" as floats: its dtype is ${dtype}`);
 }
 
-/** A safetensors file of these tensors, in this order; the header is padded so that they begin at a multiple of 8. */
+/** What stands before the bytes of these tensors, in this order; padded so that they begin at a multiple of 8. */
+export function headOf(
+  tensors: readonly (Omit<Tensor, 'bytes'> & { readonly sizeBytes: number })[],
+  metadata: Readonly<Record<string, string>>,
+): Uint8Array {
+  const entries: Record<string, unknown> = { __metadata__: metadata };
+  let end = 0;
+  for (const { name, dtype, shape, sizeBytes } of tensors)
+    entries[name] = { dtype, shape, data_offsets: [end, (end += sizeBytes)] };
+  const json = JSON.stringify(entries);
+  const header = new TextEncoder().encode(json + ' '.repeat(-new TextEncoder().encode(json).length & 7));
+  const head = new Uint8Array(LENGTH_BYTES + header.length);
+  new DataView(head.buffer).setBigUint64(0, BigInt(header.length), true);
+  head.set(header, LENGTH_BYTES);
+  return head;
+}
+
+/** A safetensors file of these tensors, in this order. */
 export function writeSafetensors(
   tensors: Iterable<Tensor>,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
   const all = [...tensors];
-  const entries: Record<string, unknown> = { __metadata__: metadata };
-  let end = 0;
-  for (const { name, dtype, shape, bytes } of all) {
-    entries[name] = { dtype, shape, data_offsets: [end, (end += bytes.byteLength)] };
-  }
-  const json = JSON.stringify(entries);
-  const header = new TextEncoder().encode(json + ' '.repeat(-new TextEncoder().encode(json).length & 7));
-  const file = new Uint8Array(LENGTH_BYTES + header.length + end);
-  new DataView(file.buffer).setBigUint64(0, BigInt(header.length), true);
-  file.set(header, LENGTH_BYTES);
-  let at = LENGTH_BYTES + header.length;
+  const sized = all.map((tensor) => ({ ...tensor, sizeBytes: tensor.bytes.byteLength }));
+  const head = headOf(sized, metadata);
+  const file = new Uint8Array(sized.reduce((sum, { sizeBytes }) => sum + sizeBytes, head.length));
+  file.set(head);
+  let at = head.length;
   for (const { bytes } of all) {
     file.set(bytes, at);
     at += bytes.byteLength;

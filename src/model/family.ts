@@ -2,7 +2,7 @@
 // that follow from it. One file a family in families/; hf.ts knows them all.
 import * as v from 'valibot';
 import { Problem } from '../problem.ts';
-import { NORM_IDS, normSpec } from '../norm/registry.ts';
+import { isNormId, NORM_IDS, normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import type { PatchShape } from '../kernel/embed.ts';
 import type { Activation } from '../kernel/matmul.ts';
@@ -85,22 +85,38 @@ const normPer = (per: 'std' | 'rms'): NormId => {
   return id;
 };
 
+export const normId = v.custom<NormId>((id) => typeof id === 'string' && isNormId(id), 'is no known norm');
+/** By site: the norm of its tensors, where a converted model says so. */
+export const SiteNorms = v.record(v.string(), normId);
+
 export function defineFamily<C>(spec: FamilySpec<C>): Family {
   const { modelTypes, telltale, prefixes, isCausal, isGated } = spec;
   return {
     modelTypes,
     telltale,
     read(file, raw) {
-      const parsed = v.safeParse(spec.schema, raw, { abortEarly: true });
-      if (!parsed.success) {
-        const [issue] = parsed.issues;
-        throw new Problem(
+      const bad = (place: string, reason: string): Problem =>
+        new Problem(
           'bad-file',
-          `Cannot use "${file}": ${v.getDotPath(issue) ?? 'as a whole'}: ${issue.message.slice(0, 300)}`,
+          `Cannot use "${file}": ${place}: ${reason.slice(0, 300)}`,
           'The configuration is damaged, or it asks for something that Normscope does not do.',
         );
-      }
-      const config = parsed.output;
+      const read = <S extends v.GenericSchema>(
+        schema: S,
+        value: unknown,
+        place: string,
+      ): v.InferOutput<S> => {
+        const parsed = v.safeParse(schema, value, { abortEarly: true });
+        if (parsed.success) return parsed.output;
+        const [issue] = parsed.issues;
+        throw bad(v.getDotPath(issue) ?? place, issue.message);
+      };
+      const config = read(spec.schema, raw, 'as a whole');
+      const own = read(v.optional(SiteNorms, {}), raw['site_norms'], 'site_norms');
+      const sites = spec.sites(config);
+      const stray = Object.keys(own).find((id) => !sites.some((site) => site.id === id));
+      if (stray !== undefined)
+        throw bad('site_norms', `there is no site ${JSON.stringify(stray.slice(0, 60))}`);
       const dims = spec.dims(config);
       const { per } = spec.norm;
       const isStated = typeof per === 'function';
@@ -117,7 +133,10 @@ export function defineFamily<C>(spec: FamilySpec<C>): Family {
         compose: (build) => spec.compose(config, build),
         norm: { native: isStated ? per(config) : normPer(per), isStated, eps: spec.norm.eps(config) },
         dims,
-        sites: spec.sites(config),
+        sites: sites.map((site) => {
+          const norm = own[site.id];
+          return norm ? { ...site, norm } : site;
+        }),
         tensors: spec.tensors(config),
         ignored: spec.ignored(config),
         statedWidth: statedWidth(raw),

@@ -115,10 +115,11 @@ function bindSite(
   site: FamilySite,
   stem: string,
   held: ReadonlyMap<string, IndexedTensor>,
-  { norm: { native: common, isStated }, dims }: Blueprint,
+  { norm: common, dims }: Blueprint,
   index: TensorIndex,
 ): BoundSite {
-  const native = site.norm ?? common;
+  const native = site.norm ?? common.native;
+  const isStated = site.norm !== undefined || common.isStated;
   const tensors = new Map<string, IndexedTensor>();
   for (const [name, tensor] of held) {
     if (COUNTERS.has(name)) continue;

@@ -43,6 +43,17 @@ export type Checkpoint = {
   /** Tensors on the CPU, by the family's names; those that `streamed` has are not among them. */
   readonly file: TensorFile;
   readonly streamed?: Streamed;
+  readonly stored?: Stored;
+};
+
+/** How a checkpoint's own files say it, to write it again. */
+export type Stored = {
+  /** The member whose parameters a site's tensors are where the configuration does not say otherwise. */
+  readonly native: NormId;
+  /** config.json as an object. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Name of a tensor in the files, by the family's name; also of one that a site has not yet. */
+  nameOf(name: string): string;
 };
 
 /** Tensors that are read when they are needed, one at a time, by the family's names. */

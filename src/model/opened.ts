@@ -8,7 +8,7 @@ import { Problem } from '../problem.ts';
 import type { Blueprint } from './family.ts';
 import type { BoundModel } from './hf.ts';
 import { matricesOf, tokenTables } from './matrices.ts';
-import type { Checkpoint } from './model.ts';
+import type { Checkpoint, Stored } from './model.ts';
 
 /** Activations are allocated for the whole context: more would be memory that few prompts use. */
 const MOST_ROWS = 2048;
@@ -47,6 +47,7 @@ export class OpenedCheckpoint implements Checkpoint {
   readonly norm: Checkpoint['norm'];
   readonly file: Checkpoint['file'];
   readonly streamed: NonNullable<Checkpoint['streamed']>;
+  readonly stored: Stored;
   #sha256: string | undefined;
 
   /** Nothing is read yet; `context` as contextOf says. */
@@ -63,6 +64,22 @@ export class OpenedCheckpoint implements Checkpoint {
     for (const [name, tensor] of bound.tensors) named.set(tensor.name, { name, tensor });
     for (const { site, tensors } of sites)
       for (const [name, tensor] of tensors) named.set(tensor.name, { name: `${site.id}.${name}`, tensor });
+    const byFamily = new Map([...named.values()].map(({ name, tensor }) => [name, tensor.name] as const));
+    const stems = new Map(
+      sites.flatMap(({ site, tensors }) => {
+        const [tensor] = tensors.values();
+        return tensor ? [[site.id, tensor.name.slice(0, tensor.name.lastIndexOf('.'))] as const] : [];
+      }),
+    );
+    this.stored = {
+      native: blueprint.norm.native,
+      config: JSON.parse(new TextDecoder().decode(config)) as Record<string, unknown>,
+      nameOf: (name) => {
+        const dot = name.lastIndexOf('.');
+        const stem = stems.get(name.slice(0, dot));
+        return byFamily.get(name) ?? (stem === undefined ? name : stem + name.slice(dot));
+      },
+    };
     const used = new Set([...matricesOf(blueprint).values()].flatMap(({ parts }) => parts));
     const kept = new Map<string, Tensor>();
     this.file = { file: index.label, tensors: kept, metadata: {} };

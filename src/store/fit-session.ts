@@ -27,7 +27,7 @@ export type FitSession = {
   /** Has every view work with the fitted model. */
   readonly runFitted: (report: FitReport) => Promise<void>;
   /** The fitted model as the files of a folder; null when there is no such folder. */
-  readonly convertFit: (report: FitReport) => Promise<readonly ConvertedFile[] | null>;
+  readonly convertFit: (report: FitReport) => Promise<readonly ConvertedFile<Uint8Array | Blob>[] | null>;
   /** The fitted model as an ONNX file; null when it cannot be written. */
   readonly exportFitOnnx: (plan: Plan) => Promise<Uint8Array | null>;
 };

@@ -45,9 +45,9 @@ function receiptOf({ config, run }: State): ReturnType<typeof runReceipt> | null
 /** An id without what no file may be called. */
 const fileName = (id: string): string => id.replaceAll(/[^\w.-]+/g, '-');
 
-export function download(name: string, type: string, content: string | Uint8Array): void {
+export function download(name: string, type: string, content: string | Uint8Array | Blob): void {
   const url = URL.createObjectURL(
-    new Blob([typeof content === 'string' ? content : new Uint8Array(content)], { type }),
+    new Blob([content instanceof Uint8Array ? new Uint8Array(content) : content], { type }),
   );
   const link = document.createElement('a');
   link.href = url;

@@ -2,11 +2,11 @@
 // (GPT-2) or rotary; head tied to the embedding or its own. Matrices are out × in.
 import * as v from 'valibot';
 import type { TensorFile } from '../../format/safetensors.ts';
-import { isNormId, normSpec } from '../../norm/registry.ts';
+import { normSpec } from '../../norm/registry.ts';
 import type { NormId } from '../../norm/registry.ts';
 import { Problem } from '../../problem.ts';
 import type { Composer } from '../compose.ts';
-import { defineFamily } from '../family.ts';
+import { defineFamily, normId, SiteNorms } from '../family.ts';
 import type { Checkpoint } from '../model.ts';
 import type { Site } from '../plan.ts';
 
@@ -14,14 +14,11 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1_000_00
 
 const MODEL_TYPE = 'normscope-gpt';
 
-const normId = v.custom<NormId>((id) => typeof id === 'string' && isNormId(id), 'is no known norm');
-
 export const GptConfig = v.pipe(
   v.object({
     model_type: v.literal(MODEL_TYPE),
     norm: normId,
-    /** Sites with another norm than `norm`. */
-    site_norms: v.exactOptional(v.record(v.string(), normId)),
+    site_norms: v.exactOptional(SiteNorms),
     n_layer: v.pipe(count, v.maxValue(512)),
     n_head: count,
     n_embd: count,
@@ -35,32 +32,22 @@ export const GptConfig = v.pipe(
     embedding_scale: v.optional(v.boolean(), false),
   }),
   v.check((c) => c.n_embd % (2 * c.n_head) === 0, 'n_embd must be an even multiple of n_head'),
-  v.check(
-    (c) => Object.keys(c.site_norms ?? {}).every((id) => siteIds(c).includes(id)),
-    'site_norms names a site that the model does not have',
-  ),
 );
 export type GptConfig = v.InferOutput<typeof GptConfig>;
 
 const MLP_WIDTH = 4;
 
-type Depth = { readonly n_layer: number };
-const blocks = ({ n_layer }: Depth): number[] => Array.from({ length: n_layer }, (_, layer) => layer);
+const blocks = (config: GptConfig): number[] => Array.from({ length: config.n_layer }, (_, layer) => layer);
 
-const places = (config: Depth): Site[] => [
-  ...blocks(config).flatMap((layer): Site[] => [
-    { id: `h.${layer}.ln_1`, kind: 'attention', layer },
-    { id: `h.${layer}.ln_2`, kind: 'mlp', layer },
-  ]),
-  { id: 'ln_f', kind: 'final', layer: null },
-];
-const siteIds = (config: Depth): string[] => places(config).map(({ id }) => id);
-
-export const gptSites = (config: GptConfig): Site[] =>
-  places(config).map((site) => {
-    const own = config.site_norms?.[site.id];
-    return own ? { ...site, norm: own } : site;
-  });
+export function gptSites(config: GptConfig): Site[] {
+  return [
+    ...blocks(config).flatMap((layer): Site[] => [
+      { id: `h.${layer}.ln_1`, kind: 'attention', layer },
+      { id: `h.${layer}.ln_2`, kind: 'mlp', layer },
+    ]),
+    { id: 'ln_f', kind: 'final', layer: null },
+  ];
+}
 
 const linear = (name: string, N: number, K: number): [string, readonly number[]][] => [
   [`${name}.weight`, [N, K]],
@@ -147,7 +134,9 @@ export function checkTensors({ config, norm: common, file }: GptFile): void {
   };
   for (const [name, shape] of Object.entries(gptTensors(config))) expect(name, shape);
   for (const site of gptSites(config))
-    for (const { tensor, size, isOptional } of Object.values(normSpec(site.norm ?? common).params)) {
+    for (const { tensor, size, isOptional } of Object.values(
+      normSpec(config.site_norms?.[site.id] ?? common).params,
+    )) {
       if (tensor === null || (isOptional && !file.tensors.has(`${site.id}.${tensor}`))) continue;
       expect(`${site.id}.${tensor}`, [size === 'C' ? config.n_embd : size]);
     }

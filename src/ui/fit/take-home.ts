@@ -1,5 +1,5 @@
 // A fit as files and on the clipboard.
-import { membersOf, torchSnippet } from '../../fit/convert.ts';
+import { torchSnippet } from '../../fit/convert.ts';
 import type { ConvertedFile } from '../../fit/convert.ts';
 import type { FitReport } from '../../fit/spec.ts';
 import { isAbort, Problem } from '../../problem.ts';
@@ -24,7 +24,7 @@ export async function saveOnnx(session: Session, report: FitReport): Promise<voi
 /** What loads the norms in PyTorch; null where no module can say the plan. */
 export function snippetOf({ plan }: FitReport): string | null {
   try {
-    return torchSnippet(membersOf(plan), 'model.safetensors');
+    return torchSnippet(plan, 'model.safetensors');
   } catch (thrown) {
     if (thrown instanceof Problem) return null;
     throw thrown;
@@ -38,13 +38,16 @@ const picker = (): Picker | undefined =>
 /** Whether this browser writes whole folders. */
 export const canWriteFolders = (): boolean => picker() !== undefined;
 
-async function write(folder: FileSystemDirectoryHandle, { path, bytes }: ConvertedFile): Promise<void> {
+async function write(
+  folder: FileSystemDirectoryHandle,
+  { path, bytes }: ConvertedFile<Uint8Array | Blob>,
+): Promise<void> {
   const parts = path.split('/');
   let at = folder;
   for (const part of parts.slice(0, -1)) at = await at.getDirectoryHandle(part, { create: true });
   const file = await at.getFileHandle(parts.at(-1) ?? path, { create: true });
   const stream = await file.createWritable();
-  await stream.write(new Uint8Array(bytes));
+  await stream.write(bytes instanceof Blob ? bytes : new Uint8Array(bytes));
   await stream.close();
 }
 
