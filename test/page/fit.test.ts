@@ -1,11 +1,13 @@
 // Swap and fit on the built page: two sites, each by its method, on one window; looked at, saved, opened again, run.
 import { readFile } from 'node:fs/promises';
 import { AxeBuilder } from '@axe-core/playwright';
+import type { Download } from 'playwright';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { FIRST_NORM, normSpec, STORY_NORM } from '../../src/norm/registry.ts';
 import { readFit } from '../../src/receipt/fit.ts';
-import { openApp, settled } from './app.ts';
+import { after, openApp, settled } from './app.ts';
 import type { App } from './app.ts';
+import { drop, goldenFiles } from './hub.ts';
 
 let app: App;
 beforeAll(async () => {
@@ -88,5 +90,46 @@ it('fits sites, says what they cost, saves and opens it, and runs it in the micr
   await rail
     .getByRole('button', { name: `layer 5, before the MLP, ${normSpec(FIRST_NORM).label}:` })
     .waitFor();
+  expect(complaints).toEqual([]);
+});
+
+it('fits a GPT-2 that was dropped, and writes it as one that can be dropped again', async () => {
+  const { page, complaints } = await app.visit({
+    // The browser of a person who is asked no folder, so that files come one by one.
+    before: (fresh) => fresh.addInitScript(() => Reflect.deleteProperty(window, 'showDirectoryPicker')),
+  });
+  await settled(page);
+  await after(page, () => drop(page, goldenFiles('gpt2')));
+  const model = page.getByLabel('Model', { exact: true });
+  const first = await model.inputValue();
+  await page.getByRole('radio', { name: 'Swap & fit' }).check();
+  await page.getByText('Ready to fit').waitFor();
+  // It brings no text: the last quarter of ours is measured on.
+  await page
+    .getByLabel('Text to fit on')
+    .fill(Array.from({ length: 260 }, (_, i) => (i * i + 7 * i) % 211).join(' '));
+  await page.getByRole('button', { name: 'Fit', exact: true }).click();
+  const result = page.getByRole('region', { name: 'Result of the fit' });
+  await result.waitFor({ timeout: 180_000 });
+  await page.getByText(/^Fitted in/).waitFor();
+  const downloads: Download[] = [];
+  page.on('download', (download) => downloads.push(download));
+  await result.getByRole('button', { name: 'Converted model' }).click();
+  await expect
+    .poll(() => downloads.map((one) => one.suggestedFilename()).toSorted())
+    .toEqual(['config.json', 'load.py', 'model.safetensors']);
+  const files: Record<string, Buffer> = {};
+  for (const one of downloads) files[one.suggestedFilename()] = await readFile(await one.path());
+  expect(JSON.parse(files['config.json']?.toString() ?? '')).toMatchObject({
+    model_type: 'gpt2',
+    site_norms: { ln_f: STORY_NORM },
+  });
+  await page.getByRole('radio', { name: 'Microscope' }).check();
+  await after(page, () => drop(page, files));
+  expect(await model.inputValue()).not.toBe(first);
+  expect(await page.getByRole('radio', { name: normSpec(STORY_NORM).label, exact: true }).isChecked()).toBe(
+    true,
+  );
+  await page.locator('.norm-bar').getByText('native', { exact: true }).waitFor();
   expect(complaints).toEqual([]);
 });

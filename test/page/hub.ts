@@ -11,6 +11,17 @@ export const goldenFiles = (model: string): Files =>
     readdirSync(`${GOLDEN}${model}`).map((name) => [name, readFileSync(`${GOLDEN}${model}/${name}`)]),
   );
 
+/** Drops files as a person does, with a drag event. */
+export async function drop(page: Page, files: Files): Promise<void> {
+  const given = Object.entries(files).map(([name, body]) => ({ name, base64: body.toString('base64') }));
+  await page.evaluate((all) => {
+    const data = new DataTransfer();
+    for (const { name, base64 } of all)
+      data.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name));
+    document.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }));
+  }, given);
+}
+
 /** The golden gpt2 with a vocabulary of 32,000: 6 MB, more than is fetched without asking. */
 export function largerFiles(): Files {
   const { 'config.json': config, 'model.safetensors': weights } = goldenFiles('gpt2');

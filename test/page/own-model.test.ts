@@ -9,8 +9,7 @@ import { FIRST_NORM, normSpec, STORY_NORM } from '../../src/norm/registry.ts';
 import { RunReceipt } from '../../src/receipt/schema.ts';
 import { after, exported, openApp, settled, status } from './app.ts';
 import type { App } from './app.ts';
-import { GOLDEN, goldenFiles, largerFiles, serveHub } from './hub.ts';
-import type { Files } from './hub.ts';
+import { drop, GOLDEN, goldenFiles, largerFiles, serveHub } from './hub.ts';
 
 let app: App;
 beforeAll(async () => {
@@ -24,17 +23,6 @@ const model = (page: Page) => page.getByLabel('Model', { exact: true });
 const shot = async (page: Page, name: string): Promise<void> => {
   if (process.env['SHOTS']) await page.screenshot({ path: `${process.env['SHOTS']}/${name}.png` });
 };
-
-/** Drops files as a person does, with a drag event. */
-async function drop(page: Page, files: Files): Promise<void> {
-  const given = Object.entries(files).map(([name, body]) => ({ name, base64: body.toString('base64') }));
-  await page.evaluate((all) => {
-    const data = new DataTransfer();
-    for (const { name, base64 } of all)
-      data.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name));
-    document.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }));
-  }, given);
-}
 
 async function chooseFolder(page: Page, folder: string): Promise<void> {
   await page.getByRole('button', { name: 'Open…' }).click();
