@@ -25,7 +25,7 @@ import { defineCommand, listOf, oneOf, usage, wholeNumber } from './args.ts';
 import { SOFTWARE_OPTION, withEngine } from './engine.ts';
 import { TEXT_OPTIONS, teller, windowsIn } from './fit-words.ts';
 import { checkTarget, writeResult } from './files.ts';
-import { chooseModel, libraryOf } from './models.ts';
+import { openModel } from './models.ts';
 import { checkPlan, readPlan } from './plan.ts';
 
 const EXAMPLE = weightsId(FIRST_MODEL, FIRST_NORM);
@@ -65,7 +65,7 @@ export const fit = defineCommand({
     model: {
       type: 'string',
       value: 'id or folder',
-      says: `a twin, as ${EXAMPLE}, or a folder with its files`,
+      says: `a twin, as ${EXAMPLE}, or a folder with the files of a model`,
     },
     to: { type: 'string', value: 'norm', says: `the norm to put there: ${NORM_IDS.join(', ')}` },
     method: { type: 'string', value: 'name', says: METHODS.join(', ') },
@@ -118,9 +118,7 @@ export const fit = defineCommand({
     checkTarget(asked.out);
     checkTarget(asked.export);
 
-    const chosen = chooseModel(asked.model);
-    const library = libraryOf([chosen]);
-    const { info, weights } = chosen;
+    const { library, info, weights } = await openModel(asked.model);
     const checkpoint = await library.checkpoint(weights);
     const { sha256 } = await library.load(weights);
     const all = sitesOf(checkpoint).map(({ id }) => id);

@@ -9,7 +9,7 @@ import { defineCommand, listOf, oneOf, usage } from './args.ts';
 import { SOFTWARE_OPTION, withEngine } from './engine.ts';
 import { TEXT_OPTIONS, teller, windowsIn } from './fit-words.ts';
 import { checkTarget, writeResult } from './files.ts';
-import { chooseModel, libraryOf } from './models.ts';
+import { openModel } from './models.ts';
 
 const EXAMPLE = weightsId(FIRST_MODEL, FIRST_NORM);
 
@@ -20,7 +20,7 @@ export const fits = defineCommand({
     model: {
       type: 'string',
       value: 'id or folder',
-      says: `a twin, as ${EXAMPLE}, or a folder with its files`,
+      says: `a twin, as ${EXAMPLE}, or a folder with the files of a model`,
     },
     to: {
       type: 'string',
@@ -48,9 +48,7 @@ export const fits = defineCommand({
     const given =
       asked.to === undefined ? undefined : listOf(asked.to).map((id) => oneOf('to', id, NORM_IDS));
     checkTarget(asked.out);
-    const chosen = chooseModel(asked.model);
-    const library = libraryOf([chosen]);
-    const { info, weights } = chosen;
+    const { library, info, weights } = await openModel(asked.model);
     const checkpoint = await library.checkpoint(weights);
     const members = given ?? MAIN_NORM_IDS.filter((id) => id !== checkpoint.norm);
     const sites = sitesOf(checkpoint).map(({ id }) => id);
@@ -75,7 +73,9 @@ export const fits = defineCommand({
             ...(heldOut ? { heldOut } : {}),
           };
           const report = await engine.fit(spec, { signal: stop.signal, onStep: teller(say) });
-          if (!report.isStopped) reports.push(report);
+          if (report.isStopped) break;
+          reports.push(report);
+          say(`${member}, ${method}: ${report.heldOutLoss.fitted?.toFixed(4)} nats per token held out`);
         }
       writeResult(asked.out, fitsMarkdown(reports));
       if (asked.out !== undefined) say(`wrote ${asked.out}`);

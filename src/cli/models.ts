@@ -1,12 +1,17 @@
 // Which model a command means: a twin that Normscope brings along, or a folder with the files of one.
 import { existsSync, readdirSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Library } from '../engine/library.ts';
+import { CONFIG } from '../engine/model-folder.ts';
+import { openInto } from '../engine/opened.ts';
 import type { Get } from '../format/fetch.ts';
+import { folder } from '../format/source.ts';
+import type { Source } from '../format/source.ts';
 import { CARD, firstTwin, parseModelInfo, trainedNorms, weightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
+import type { OpenedCheckpoint } from '../model/opened.ts';
 import { NORM_IDS } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import { usage } from './args.ts';
@@ -32,7 +37,7 @@ const homes = (): string[] =>
     .map((path) => fileURLToPath(new URL(path, import.meta.url)))
     .filter(isFolder);
 
-const hasCard = (folder: string): boolean => existsSync(join(folder, CARD));
+const hasCard = (place: string): boolean => existsSync(join(place, CARD));
 
 /** Folder and twin (null: the model's first one) that `given` names. */
 function find(given: string): { folder: string; twin: string | null } {
@@ -43,15 +48,15 @@ function find(given: string): { folder: string; twin: string | null } {
   }
   const known = homes().flatMap((home) => readdirSync(home).filter((id) => hasCard(join(home, id))));
   throw usage(
-    `Cannot find model "${given}": it is no folder with a ${CARD} (its own or its parent's), and no model that comes along`,
+    `Cannot find model "${given}": it is no folder with a ${CARD} (its own or its parent's) or a ${CONFIG}, and no model that comes along`,
     `There ${known.length ? `is ${known.join(', ')}` : 'are none beside this program'}; write <model>/<twin>, or the path of a folder.`,
   );
 }
 
 /** Throws Problem `usage` or `bad-file`. */
 export function chooseModel(given: string): Chosen {
-  const { folder, twin } = find(given);
-  const info = parseModelInfo(join(folder, CARD), readText(join(folder, CARD)));
+  const { folder: home, twin } = find(given);
+  const info = parseModelInfo(join(home, CARD), readText(join(home, CARD)));
   const trained: readonly NormId[] = trainedNorms(info);
   // A twin's folder may have any name: its configuration's path tells.
   const norm =
@@ -66,25 +71,84 @@ export function chooseModel(given: string): Chosen {
       `Its twins are ${trained.join(', ')}${isMember ? `; --norm ${twin} puts it on another twin's weights` : ''}.`,
     );
   }
-  return { info, weights: weightsId(info.id, norm), folder: new URL(`${pathToFileURL(folder).href}/`) };
+  return { info, weights: weightsId(info.id, norm), folder: new URL(`${pathToFileURL(home).href}/`) };
+}
+
+/** Bytes that one buffer holds on any adapter worth the name: how much of a long context is allowed for. */
+const BUFFER_BYTES = 2 ** 28;
+
+/** The files of a folder, as a source of a checkpoint. */
+async function sourceIn(path: string): Promise<Source> {
+  const list = async () => {
+    const entries = await readdir(path, { withFileTypes: true });
+    return Promise.all(
+      entries
+        .filter((entry) => !entry.isDirectory())
+        .map(async ({ name }) => ({ path: name, sizeBytes: (await stat(join(path, name))).size })),
+    );
+  };
+  const read = async (name: string, begin: number, end: number): Promise<Uint8Array> => {
+    const file = await open(join(path, name));
+    try {
+      const bytes = new Uint8Array(end - begin);
+      const { bytesRead } = await file.read(bytes, 0, bytes.length, begin);
+      return bytes.subarray(0, bytesRead);
+    } finally {
+      await file.close();
+    }
+  };
+  return { ...(await folder({ label: path, list, read })), folder: basename(path) };
+}
+
+/** A model in a library of its own. */
+export type OpenedModel = {
+  readonly library: Library;
+  readonly info: ModelInfo;
+  readonly weights: string;
+};
+
+/**
+ * What a command is given: a twin, a folder with a card, or one of the transformers library, whose configuration and
+ * tensors are then its own words. Throws Problem `usage`, `bad-file` or `unsupported`.
+ */
+export async function openModel(given: string): Promise<OpenedModel> {
+  const path = resolve(given);
+  const isCheckpoint = existsSync(join(path, CONFIG)) && !hasCard(path) && !hasCard(dirname(path));
+  if (!isCheckpoint) {
+    const chosen = chooseModel(given);
+    return { ...chosen, library: libraryOf([chosen]) };
+  }
+  const library = libraryOf([]);
+  // Read once to know the digest; a device reads its tensors again.
+  const put = async ({ streamed }: OpenedCheckpoint) => {
+    for await (const tensor of streamed.read()) void tensor;
+    return async () => undefined;
+  };
+  const { model: info, loaded } = await openInto(
+    library,
+    { source: await sourceIn(path) },
+    BUFFER_BYTES,
+    put,
+  );
+  return { library, info, weights: loaded.weights };
 }
 
 /** A library of these. Throws Problem `usage` where two models call themselves the same. */
 export function libraryOf(chosen: readonly Chosen[]): Library {
   const folders = new Map<string, URL>();
-  for (const { info, folder } of chosen) {
+  for (const { info, folder: home } of chosen) {
     const known = folders.get(info.id);
-    if (known && known.href !== folder.href) {
+    if (known && known.href !== home.href) {
       throw usage(
-        `Cannot tell two models apart: "${fileURLToPath(known)}" and "${fileURLToPath(folder)}" both are "${info.id}"`,
+        `Cannot tell two models apart: "${fileURLToPath(known)}" and "${fileURLToPath(home)}" both are "${info.id}"`,
         `Give one of them another "id" in its ${CARD}.`,
       );
     }
-    folders.set(info.id, folder);
+    folders.set(info.id, home);
   }
   return new Library((id) => {
-    const folder = folders.get(id);
-    if (!folder) throw new RangeError(`Cannot find model "${id}": it was not chosen`);
-    return folder;
+    const home = folders.get(id);
+    if (!home) throw new RangeError(`Cannot find model "${id}": it was not chosen`);
+    return home;
   }, fromDisk);
 }

@@ -6,7 +6,7 @@ import { defineCommand, listOf, oneOf, usage, wholeNumber } from './args.ts';
 import { nodeDescription } from './dawn.ts';
 import { SOFTWARE_OPTION, withEngine } from './engine.ts';
 import { checkTarget, writeResult } from './files.ts';
-import { chooseModel, libraryOf } from './models.ts';
+import { openModel } from './models.ts';
 import { checkPlan, planAt, readPlan } from './plan.ts';
 
 const EXAMPLE = weightsId(FIRST_MODEL, FIRST_NORM);
@@ -33,7 +33,7 @@ export const run = defineCommand({
     model: {
       type: 'string',
       value: 'id or folder',
-      says: `a twin, as ${EXAMPLE}, or a folder with its files`,
+      says: `a twin, as ${EXAMPLE}, or a folder with the files of a model`,
     },
     norm: {
       type: 'string',
@@ -67,9 +67,7 @@ export const run = defineCommand({
       throw usage('Cannot run: no model is given', `As in --model ${EXAMPLE}, or the path of a folder.`);
     for (const path of [asked.out, asked.logits]) checkTarget(path);
 
-    const chosen = chooseModel(given);
-    const library = libraryOf([chosen]);
-    const { info, weights } = chosen;
+    const { library, info, weights } = await openModel(given);
     if (inFile && inFile.plan.weights !== weights) {
       throw usage(
         `Cannot use plan "${inFile.file}": it is for ${inFile.plan.weights}, and --model is ${weights}`,

@@ -34,11 +34,15 @@ import type { CardedSource } from './model-folder.ts';
 const IMAGE_FORM = 'preprocessor_config.json';
 const TOKENIZER_LIMIT_BYTES = 128 * 2 ** 20;
 
+/** What can be opened here: also a folder that a command line reads. */
+type Openable = OpenWhat | { readonly source: Source };
+
 async function sourceOf(
-  what: OpenWhat,
+  what: Openable,
   onNotice: (notice: Problem) => void,
   signal?: AbortSignal,
 ): Promise<CardedSource> {
+  if ('source' in what) return { source: what.source, card: null };
   if ('files' in what) return checkpointFiles(what.files);
   const address = parseHubAddress(what.hub);
   if (!address) {
@@ -94,7 +98,7 @@ function dtypesOf(tensors: readonly IndexedTensor[]): Dtype[] {
 
 /** `mostBytes`: what one buffer holds. Throws a Problem that names file, tensor and reason. */
 export async function find(
-  what: OpenWhat,
+  what: Openable,
   mostBytes: number,
   onNotice: (notice: Problem) => void,
   signal?: AbortSignal,
@@ -155,7 +159,7 @@ async function tokenizerOf(
  */
 export async function openInto(
   library: Library,
-  what: OpenWhat,
+  what: Openable,
   mostBytes: number,
   put: (checkpoint: OpenedCheckpoint) => Promise<(weights: string) => Promise<void>>,
   signal?: AbortSignal,

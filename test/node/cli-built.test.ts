@@ -229,6 +229,33 @@ test('fits, takes the model home, and finds the same loss in what it took', asyn
   expect(lossOf(logits('own.f32'))).not.toBe(heldOutLoss.fitted);
 }, 240_000);
 
+test('fits a checkpoint of the transformers library, and runs what it took home', async () => {
+  const V = 211;
+  const ids = Array.from({ length: 169 }, (_, i) => (i * i + 7 * i) % V);
+  const [text, measured] = [ids.slice(0, 128), ids.slice(128)];
+  const gpt2 = fileURLToPath(fileUrl('test/golden-hf/gpt2'));
+  const words = ['--calibration', bin('ids.bin', text), '--held-out', bin('held-ids.bin', measured)];
+  const fit = ['fit', '--model', gpt2, '--to', 'dyt', '--table', '0', '--sites', 'ln_f:moment,h.1.ln_2=derf'];
+  const fitted = await normscope(...fit, ...words, ...hardware, '--out', 'gpt2.json', '--export', 'gpt2');
+  expect(fitted).toMatchObject({ code: 0, out: '' });
+  const { heldOutLoss, order, sites } = readFit(readFileSync(at('gpt2.json'), 'utf8'));
+  expect(order).toEqual(['ln_f', 'h.1.ln_2']);
+  expect(sites.map(({ site, norm, method }) => [site, norm, method])).toEqual([
+    ['h.1.ln_2', 'derf', 'sequential'],
+    ['ln_f', 'dyt', 'moment'],
+  ]);
+  expect(JSON.parse(readFileSync(at('gpt2/config.json'), 'utf8'))).toMatchObject({
+    model_type: 'gpt2',
+    site_norms: { 'h.1.ln_2': 'derf', ln_f: 'dyt' },
+  });
+  const tokens = measured.slice(0, 40).join();
+  const again = await compute('--model', 'gpt2', '--tokens', tokens, '--out', 'g.json', '--logits', 'g.f32');
+  expect(again).toMatchObject({ code: 0 });
+  const logits = new Float32Array(new Uint8Array(readFileSync(at('g.f32'))).buffer);
+  const loss = lossPerToken(logits, measured, V).reduce((sum, one) => sum + one, 0) / 40;
+  expect(loss).toBe(heldOutLoss.fitted);
+}, 120_000);
+
 /** Logits [T, V] of a file with past keys and values, its tokens given in parts. */
 async function onnxruntimeLogits(file: string, parts: readonly (readonly number[])[]): Promise<Float32Array> {
   const { L, G, D } = checkpoint.model.dims;
