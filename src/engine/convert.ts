@@ -3,10 +3,9 @@ import { convertStored, convertWeights, membersOf, torchSnippet } from '../fit/c
 import type { ConvertedFile } from '../fit/convert.ts';
 import { sha256 } from '../format/fetch.ts';
 import { sitesOf } from '../model/model.ts';
-import { CONFIG, WEIGHTS } from './model-folder.ts';
 import type { Plan } from '../model/plan.ts';
 import type { Checkpoint } from '../model/model.ts';
-import { CARD } from '../model/catalog.ts';
+import { CARD, CONFIG, WEIGHTS } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 
 /** How PyTorch takes an exported folder. */

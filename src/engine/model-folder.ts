@@ -4,15 +4,20 @@ import { sha256 } from '../format/fetch.ts';
 import type { FileRef } from '../format/fetch.ts';
 import { droppedFiles, readSmall } from '../format/source.ts';
 import type { Source } from '../format/source.ts';
-import { CARD, firstTwin, MODEL_SCHEMA, parseModelInfo } from '../model/catalog.ts';
+import {
+  CARD,
+  CONFIG,
+  firstTwin,
+  MODEL_SCHEMA,
+  parseModelInfo,
+  TOKENIZER,
+  WEIGHTS,
+} from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import { CONFIG_LIMIT_BYTES } from '../model/hf.ts';
 import { Problem } from '../problem.ts';
 import type { OpenWhat } from './api.ts';
 
-export const CONFIG = 'config.json';
-export const TOKENIZER = 'tokenizer.json';
-export const WEIGHTS = 'model.safetensors';
 const SAVE_AGAIN = 'The folder is damaged or was changed by hand: save the model again.';
 const WINDOWS_LIMIT_BYTES = 2 ** 24;
 

@@ -11,7 +11,7 @@ import type { Dtype } from '../format/safetensors.ts';
 import { IdCodec, Tokenizer } from '../format/tokenizer.ts';
 import type { TextCodec } from '../format/tokenizer.ts';
 import { sha256 } from '../format/fetch.ts';
-import { MODEL_SCHEMA, weightsId } from '../model/catalog.ts';
+import { CONFIG, MODEL_SCHEMA, TOKENIZER, WEIGHTS, weightsId } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import {
   bindTensors,
@@ -28,7 +28,7 @@ import { Problem, problemData } from '../problem.ts';
 import type { ProblemData } from '../problem.ts';
 import type { Survey, Opened, OpenWhat } from './api.ts';
 import type { Library } from './library.ts';
-import { cardFileReader, checkpointFiles, CONFIG, TOKENIZER } from './model-folder.ts';
+import { cardFileReader, checkpointFiles } from './model-folder.ts';
 import type { CardedSource } from './model-folder.ts';
 
 const IMAGE_FORM = 'preprocessor_config.json';
@@ -175,7 +175,7 @@ export async function openInto(
   const name = isHub ? label : source.folder || family;
   const id = isHub ? hubModelId(label) : diskModelId(name, digest);
   const weights = weightsId(id, norm);
-  const stored = { path: 'model.safetensors', sizeBytes: fileBytes, sha256: digest };
+  const stored = { path: WEIGHTS, sizeBytes: fileBytes, sha256: digest };
   const info: ModelInfo = {
     schema: MODEL_SCHEMA,
     id,

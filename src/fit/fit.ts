@@ -15,7 +15,6 @@ import { affineAt, thetaAt } from './lab.ts';
 import type { Lab, Model } from './lab.ts';
 import { measure } from './measure.ts';
 import { metricOf, readersOf } from './readers.ts';
-import type { MeasuredPlan } from './measure.ts';
 import { clip, leastSquares, moments, rSquared } from './solve.ts';
 import type { SiteData } from './solve.ts';
 import { checkSpec, fitted, originalPlan, withSites } from './plans.ts';
@@ -27,6 +26,7 @@ import type {
   FitReport,
   FitSpec,
   FitStage,
+  MeasuredPlan,
   SiteFit,
   SiteMethod,
   Window,

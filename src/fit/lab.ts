@@ -10,8 +10,8 @@ import type { Checkpoint } from '../model/model.ts';
 import type { Weights } from '../model/weights.ts';
 import type { Workspace } from '../model/workspace.ts';
 import { thetaLayout } from '../norm/registry.ts';
-import type { MeasuredPlan } from './measure.ts';
 import type { Affine } from './solve.ts';
+import type { MeasuredPlan } from './spec.ts';
 
 export type Model = {
   readonly id: string;

@@ -4,12 +4,7 @@ import type { Plan } from '../model/plan.ts';
 import { lossPerToken } from '../model/sample.ts';
 import { logitsOf, programOf } from './lab.ts';
 import type { Lab, Model } from './lab.ts';
-import type { Measured, Window } from './spec.ts';
-
-export type MeasuredPlan = Measured & {
-  /** Nats: a row a window, a value a predicted token. */
-  readonly perToken: readonly Float64Array[];
-};
+import type { MeasuredPlan, Window } from './spec.ts';
 
 /** KL divergence in nats from p to q, of logits [V] each, and whether both have the same largest one. */
 export function divergence(p: Float32Array, q: Float32Array): { kl: number; isAgreed: boolean } {

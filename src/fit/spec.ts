@@ -108,6 +108,11 @@ export const fitAll = (
 /** A plan on the held-out text: nats per token, nats per token to the original, share of tokens. */
 export type Measured = { readonly loss: number; readonly kl: number; readonly top1: number };
 
+export type MeasuredPlan = Measured & {
+  /** Nats: a row a window, a value a predicted token. */
+  readonly perToken: readonly Float64Array[];
+};
+
 export type SiteFit = {
   readonly site: string;
   readonly norm: NormId;

@@ -12,6 +12,10 @@ export const FIRST_PROMPT = 'Omeed likes to eat potatoes';
 
 /** The file that describes a model's folder. */
 export const CARD = 'model.json';
+/** What a checkpoint's files are called. */
+export const CONFIG = 'config.json';
+export const TOKENIZER = 'tokenizer.json';
+export const WEIGHTS = 'model.safetensors';
 export const MODEL_SCHEMA = 'normscope/model/1';
 
 const FileRef = v.object({
