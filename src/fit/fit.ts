@@ -31,6 +31,7 @@ import type {
   SiteMethod,
   Window,
 } from './spec.ts';
+import { Tape } from './tape.ts';
 import { fineTune } from './tune.ts';
 
 const bare = ({ loss, kl, top1 }: MeasuredPlan): Omit<MeasuredPlan, 'perToken'> => ({ loss, kl, top1 });
@@ -290,7 +291,7 @@ const EMPTY: Activations = { x: new Float32Array(), y: new Float32Array() };
 
 /**
  * Fits `spec` and measures it on held-out text. A stop keeps what was fitted so far, unmeasured. Throws Problem `usage`
- * for what cannot be fitted.
+ * for what cannot be fitted, `unsupported` for models that cannot.
  */
 export async function runFit(
   spec: FitSpec,
@@ -300,10 +301,12 @@ export async function runFit(
   options: FitOptions = {},
 ): Promise<FitReport> {
   const model = await lab.model(spec.weights);
-  const { norm, context, vocabSize } = model.checkpoint;
-  checkSpec(spec, sitesOf(model.checkpoint), windows, vocabSize, context);
+  const { norm } = model.checkpoint;
+  checkSpec(spec, model.checkpoint, windows);
   const startedAt = new Date().toISOString();
   const work = new Fitting(spec, lab, model, windows, options);
+  // A model whose backward is not written is refused before the minutes of the other stages.
+  if (spec.method === 'fine-tune') (await Tape.build(lab, model, work.original, 2))[Symbol.dispose]();
   const { heldOut } = windows;
   const members = [...new Set(Object.values(spec.sites))];
   let isStopped = false;

@@ -1,4 +1,5 @@
 // Plans that a fit puts together, and what cannot be fitted.
+import type { Checkpoint } from '../model/model.ts';
 import type { Plan, Site, SitePlan } from '../model/plan.ts';
 import { normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
@@ -32,17 +33,21 @@ export const originalPlan = (weights: string, norm: NormId, sites: readonly Site
   ),
 });
 
-/** Throws Problem `usage` for what cannot be fitted. */
+/** Throws Problem `usage` for what cannot be fitted, and `unsupported` for a model whose loss would say nothing. */
 export function checkSpec(
   spec: FitSpec,
-  sites: readonly Site[],
+  { model, context, vocabSize }: Pick<Checkpoint, 'model' | 'context' | 'vocabSize'>,
   windows: Windows,
-  V: number,
-  context: number,
 ): void {
+  if (model.output !== 'next')
+    throw new Problem(
+      'unsupported',
+      `Cannot fit this ${model.family} model: it predicts no next token, and that is the loss a fit is measured by`,
+      'Fit a decoder, such as GPT-2 or LLaMA.',
+    );
   const wrong = (reason: string, hint: string): Problem =>
     new Problem('usage', `Cannot fit: ${reason}`, hint);
-  const names = sites.map(({ id }) => id);
+  const names = model.sites.map(({ id }) => id);
   const asked = Object.keys(spec.sites);
   const order = spec.order ?? asked;
   const stray = [...asked, ...order].find((id) => !names.includes(id));
@@ -72,8 +77,9 @@ export function checkSpec(
     const most = name === 'heldOut' ? context + 1 : context;
     if (length > most || length < 2)
       throw wrong(`windows of ${length} ${name} tokens do not fit`, `From 2 to ${most} do.`);
-    const token = given.flat().find((id) => !Number.isInteger(id) || id < 0 || id >= V);
-    if (token !== undefined) throw wrong(`the ${name} text has token ${token}`, `The vocabulary has ${V}.`);
+    const token = given.flat().find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+    if (token !== undefined)
+      throw wrong(`the ${name} text has token ${token}`, `The vocabulary has ${vocabSize}.`);
   }
 }
 

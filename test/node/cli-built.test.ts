@@ -256,6 +256,22 @@ test('fits a checkpoint of the transformers library, and runs what it took home'
   expect(loss).toBe(heldOutLoss.fitted);
 }, 120_000);
 
+test('refuses at once what it cannot fit', async () => {
+  const ids = Array.from({ length: 64 }, (_, i) => (i * i) % 150);
+  const texts = ['--calibration', bin('few.bin', ids), '--held-out', bin('few-more.bin', ids)];
+  const fit = (name: string, method: string): Promise<Outcome> => {
+    const model = fileURLToPath(fileUrl(`test/golden-hf/${name}`));
+    return normscope('fit', '--model', model, '--to', 'dyt', '--method', method, ...texts, ...hardware);
+  };
+  const [encoder, gated] = await Promise.all([fit('bert', 'moment'), fit('llama-gqa', 'fine-tune')]);
+  for (const { code, words } of [encoder, gated]) {
+    expect(code).toBe(1);
+    expect(words).not.toContain('collect');
+  }
+  expect(encoder.words).toContain('Cannot fit this bert model: it predicts no next token');
+  expect(gated.words).toContain('Cannot fine-tune this model: its attention shares keys');
+}, 60_000);
+
 /** Logits [T, V] of a file with past keys and values, its tokens given in parts. */
 async function onnxruntimeLogits(file: string, parts: readonly (readonly number[])[]): Promise<Float32Array> {
   const { L, G, D } = checkpoint.model.dims;
