@@ -7,23 +7,24 @@ fn backward(@builtin(global_invocation_id) id: vec3u) {
   let t = id.x;
   if (t >= run.T) { return; }
   let head = id.y * D;
+  let shared_head = id.y / GROUP * D;
   var query: array<f32, D>;
   var given: array<f32, D>;
   var sum: array<f32, D>;
   for (var d = 0u; d < D; d++) {
-    query[d] = qkv[t * 3u * C + head + d] * SCALE;
+    query[d] = qkv[t * ROW + head + d] * SCALE;
     given[d] = dy[t * C + head + d];
   }
   var largest = -3.4e38;
   var total = 0.0;
   var apart = 0.0; // sum over keys of exp(score) (dy · v)
   for (var key = 0u; key <= t; key++) {
-    let k = key * C + head;
+    let k = key * KV + shared_head;
     var score = 0.0;
     var dp = 0.0;
     for (var d = 0u; d < D; d++) {
       score = fma(query[d], cache[k + d], score);
-      dp = fma(given[d], cache[CONTEXT * C + k + d], dp);
+      dp = fma(given[d], cache[CONTEXT * KV + k + d], dp);
     }
     let top = max(largest, score);
     let kept = exp(largest - top);
@@ -36,19 +37,19 @@ fn backward(@builtin(global_invocation_id) id: vec3u) {
   let delta = apart / total;
   rows[t * H + id.y] = vec2f(lse, delta);
   for (var key = 0u; key <= t; key++) {
-    let k = key * C + head;
+    let k = key * KV + shared_head;
     var score = 0.0;
     var dp = 0.0;
     for (var d = 0u; d < D; d++) {
       score = fma(query[d], cache[k + d], score);
-      dp = fma(given[d], cache[CONTEXT * C + k + d], dp);
+      dp = fma(given[d], cache[CONTEXT * KV + k + d], dp);
     }
     let ds = exp(score - lse) * (dp - delta) * SCALE;
     for (var d = 0u; d < D; d++) { sum[d] = fma(ds, cache[k + d], sum[d]); }
   }
   for (var i = 0u; i < D / 2u; i++) {
     let a = angle(t, i);
-    let at = t * 3u * C + head + i;
+    let at = t * ROW + head + i;
     dqkv[at] = sum[i] * a.x + sum[i + D / 2u] * a.y;
     dqkv[at + D / 2u] = sum[i + D / 2u] * a.x - sum[i] * a.y;
   }

@@ -6,6 +6,7 @@ import {
   attentionBackward,
   divergenceKernel,
   elements,
+  gateBackward,
   matmulBackward,
   normBackward,
   scalarNames,
@@ -15,12 +16,13 @@ import { dispatchOf } from '../kernel/batch.ts';
 import type { Dispatch } from '../kernel/batch.ts';
 import type { PlannedKernel } from '../kernel/compile.ts';
 import { gather, gatherWorkgroups } from '../kernel/embed.ts';
+import { gateKernel } from '../kernel/gate.ts';
 import { matmulKernel } from '../kernel/matmul.ts';
 import type { MatmulShape } from '../kernel/matmul.ts';
 import { normKernel } from '../kernel/norm.ts';
 import { chooseMatmul } from '../kernel/tune.ts';
 import { biasesOf, weightsOf } from '../model/compose.ts';
-import type { AttentionStep, Composer, EmbedStep, LinearStep, NormStep } from '../model/compose.ts';
+import type { AttentionStep, Composer, EmbedStep, GateStep, LinearStep, NormStep } from '../model/compose.ts';
 import { Problem } from '../problem.ts';
 import type { Plan } from '../model/plan.ts';
 import { thetaLayout } from '../norm/registry.ts';
@@ -145,8 +147,15 @@ class TapeComposer implements Composer {
     throw refused('it reads images');
   }
 
-  gate(): void {
-    throw refused('its MLP is gated');
+  gate(_label: string, { from, to, F }: GateStep): void {
+    const x = this.value(from);
+    this.#send(gateKernel(F), { x, y: this.#next(to, F) });
+    this.#backward.push(() => {
+      const dy = this.gradient(to, F);
+      this.#given.delete(to);
+      this.#adds(from);
+      return [{ kernel: gateBackward(F), buffers: { x, dy, dx: this.gradient(from, 2 * F) } }];
+    });
   }
 
   norm(site: string, { from, to }: NormStep): void {
@@ -236,12 +245,13 @@ class TapeComposer implements Composer {
   attention(_label: string, step: AttentionStep): void {
     const { space } = this.#model;
     const { from, to, H, G, D, isCausal, scale = 1 / Math.sqrt(D), rope } = step;
-    if (G !== H || !isCausal) throw refused('its attention shares keys or looks ahead');
+    if (!isCausal) throw refused('its attention looks ahead');
     const C = H * D;
+    const KV = G * D;
     const shape = { C, H, G, context: this.#T, isCausal, scale };
     const isRotary = rope !== undefined;
     const qkv = this.value(from);
-    const cache = this.buffer('kept cache', 2 * this.#T * C);
+    const cache = this.buffer('kept cache', 2 * this.#T * KV);
     const turn = rope ? space.rotary(D, rope) : space.one;
     this.#send(
       { spec: rotate(shape, isRotary), workgroups: (T) => rotateWorkgroups(shape, T) },
@@ -256,7 +266,7 @@ class TapeComposer implements Composer {
       this.#given.delete(to);
       this.#adds(from);
       const rows = this.scratch('rows', 2 * H);
-      const buffers = { qkv, cache, dy, turn, dqkv: this.gradient(from, 3 * C), rows };
+      const buffers = { qkv, cache, dy, turn, dqkv: this.gradient(from, C + 2 * KV), rows };
       return attentionBackward(shape, isRotary).map((kernel) => ({ kernel, buffers }));
     });
   }

@@ -1,6 +1,7 @@
 // Kernels of a fit's forward and backward: gradients of activations everywhere, of parameters at norm sites only.
 import { normSpec, thetaLayout } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
+import { attentionConstants } from './attention.ts';
 import type { AttentionShape } from './attention.ts';
 import type { Machine } from '../gpu/device.ts';
 import type { PlannedKernel } from './compile.ts';
@@ -91,24 +92,30 @@ export function matmulBackward({ N, K, dtype }: MatmulShape, isAdded: boolean): 
   };
 }
 
-/** qkv, cache, dy[T, C] → rows[T, H, 2] and dqkv[T, 3C], in two dispatches. */
-export const attentionBackward = ({ C, H, context }: AttentionShape, isRotary: boolean): PlannedKernel[] =>
-  ['queries', 'keys'].map((half) => ({
+/** x[T, 2F], dy[T, F] → dx[T, 2F]. */
+export const gateBackward = (F: number): PlannedKernel => ({
+  spec: { files: ['fit/silu_back'], entry: 'backward', constants: { WG: LANES, F } },
+  workgroups: (T) => [Math.ceil(F / LANES), T],
+});
+
+/** qkv[T, C + 2KV], cache, dy[T, C] → rows[T, H, 2] and dqkv[T, C + 2KV], in two dispatches. Causal. */
+export const attentionBackward = (shape: AttentionShape, isRotary: boolean): PlannedKernel[] => {
+  const { CAUSAL: _, ...constants } = attentionConstants(shape);
+  const { H, G = H } = shape;
+  return (
+    [
+      ['queries', H],
+      ['keys', G],
+    ] as const
+  ).map(([half, heads]) => ({
     spec: {
       files: ['fit/_attention', `fit/attention_${half}`],
       entry: 'backward',
-      constants: {
-        WG: LANES,
-        C,
-        H,
-        D: C / H,
-        CONTEXT: context,
-        SCALE: { f32: 1 / Math.sqrt(C / H) },
-        ROTARY: isRotary,
-      },
+      constants: { ...constants, H, ROTARY: isRotary },
     },
-    workgroups: (T) => [Math.ceil(T / LANES), H],
+    workgroups: (T) => [Math.ceil(T / LANES), heads],
   }));
+};
 
 /** logits, wanted[T, V] → losses[T], dlogits[T, V]. */
 export const divergenceKernel = (V: number): PlannedKernel => ({

@@ -1,17 +1,21 @@
 // Backward in WGSL: every member's gradients, and those of a whole model, against central differences.
 import { afterAll, describe, expect, it } from 'vitest';
-import { fitted as fittedSite } from '../../src/fit/plans.ts';
-import { logitsOf, programOf } from '../../src/fit/lab.ts';
+import { openInto } from '../../src/engine/opened.ts';
+import { fitted as fittedSite, originalPlan } from '../../src/fit/plans.ts';
+import { logitsOf, programOf, thetaAt } from '../../src/fit/lab.ts';
+import type { Model } from '../../src/fit/lab.ts';
 import { scalarsAt } from '../../src/fit/solve.ts';
 import { Tape } from '../../src/fit/tape.ts';
 import { normBackward, scalarNames, thetaBackward } from '../../src/kernel/backward.ts';
+import { sitesOf } from '../../src/model/model.ts';
 import type { Plan } from '../../src/model/plan.ts';
 import { randomFrom } from '../../src/model/sample.ts';
+import { Weights } from '../../src/model/weights.ts';
 import { applyAffine } from '../../src/norm/reference.ts';
 import type { Params } from '../../src/norm/reference.ts';
 import { bends, NORM_IDS, normSpec, thetaLayout } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
-import { calibration, checkpoint, gpu, lab, model, original, session, sites, WEIGHTS } from './fit-lab.ts';
+import { calibration, gpu, lab, library, model, session } from './fit-lab.ts';
 import { dispatch, readFloats, runUniform } from './support.ts';
 
 afterAll(() => session[Symbol.dispose]());
@@ -87,58 +91,87 @@ describe.each(NORM_IDS)('backward of %s', (id) => {
 });
 
 /** Members by turns, with gains that suit no site and others for the first token: every backward is in it. */
-const MIXED: Plan = {
-  weights: WEIGHTS,
+const mixed = (of: Model): Plan => ({
+  weights: of.id,
   sites: Object.fromEntries(
-    sites.map(({ id }, i) => {
+    sitesOf(of.checkpoint).map(({ id }, i) => {
       const members: readonly NormId[] = NORM_IDS.filter(
         (norm) => normSpec(norm).over !== 'channel' && (bends(norm) || normSpec(norm).line),
       );
-      const norm = members[i % members.length] ?? checkpoint.norm;
+      const norm = members[i % members.length] ?? of.checkpoint.norm;
       const values = bends(norm) ? scalarsAt(norm, 0.3 + 0.05 * i, { shift: [0.1] }) : {};
       const own = bends(norm) && i % 2 ? scalarsAt(norm, 0.9 - 0.05 * i, { shift: [-0.2] }) : undefined;
       return [id, fittedSite(norm, values, own)];
     }),
   ),
-};
-
-it('a tape predicts what the program predicts, and its gradients are those of central differences', async () => {
-  const tokens = calibration[0]?.slice(0, 21) ?? [];
-  const T = tokens.length;
-  using teacher = await programOf(lab, model, original);
-  const wanted = await logitsOf(lab, model, teacher, tokens);
-  using same = await Tape.build(lab, model, original, T);
-  expect((await same.step(tokens, wanted)).loss).toBeLessThan(1e-6);
-  using tape = await Tape.build(lab, model, MIXED, T);
-  const { gradients } = await tape.step(tokens, wanted);
-  const C = checkpoint.model.dims.C;
-  for (const { id } of sites) {
-    const gradient = gradients.get(id) ?? new Float32Array();
-    const length = Math.hypot(...gradient);
-    expect(length).toBeGreaterThan(0);
-    const { norm, values = {}, first = {} } = MIXED.sites[id] ?? { norm: checkpoint.norm };
-    const { offsets, P } = thetaLayout(norm, C);
-    const start = new Float32Array(gradient.length);
-    for (const name of Object.keys(normSpec(norm).params)) {
-      const own =
-        name === 'gamma'
-          ? model.weights.values(`${id}.weight`)
-          : name === 'beta'
-            ? model.weights.values(`${id}.bias`)
-            : values[name];
-      start.set(Array.from(own ?? []), offsets[name] ?? 0);
-    }
-    scalarNames(norm).forEach((name, s) => first[name] && start.set(first[name], P + s));
-    const lossAt = async (h: number): Promise<number> => {
-      tape.write(
-        id,
-        start.map((value, i) => value + (h * (gradient[i] ?? 0)) / length),
-      );
-      return (await tape.step(tokens, wanted)).loss;
-    };
-    const h = 4e-3;
-    const slope = ((await lossAt(h)) - (await lossAt(-h))) / (2 * h);
-    expect(Math.abs(slope / length - 1), `${id} ${norm}: ${slope} for ${length}`).toBeLessThan(0.02);
-    tape.write(id, start);
-  }
 });
+
+const FILES = import.meta.glob<string>(
+  ['../golden-hf/{gpt2,llama-gqa,llama3-rope-scaled-bf16-tied,qwen2-f16}/{config.json,*.safetensors}'],
+  { eager: true, import: 'default', query: '?url' },
+);
+
+/** A golden checkpoint of the transformers library on the device. */
+async function opened(name: string): Promise<Model> {
+  const files = await Promise.all(
+    Object.entries(FILES)
+      .filter(([path]) => path.split('/')[2] === name)
+      .map(async ([path, url]) => ({ path, file: await (await fetch(url)).blob() })),
+  );
+  let weights: Weights | undefined;
+  const { loaded } = await openInto(library, { files }, 2 ** 28, async (found) => {
+    weights = await Weights.load(gpu, found);
+    return async () => undefined;
+  });
+  const found = await library.checkpoint(loaded.weights);
+  if (!weights) throw new Error('nothing was put on the device');
+  return { id: loaded.weights, checkpoint: found, weights, space: session.space(found) };
+}
+
+// The twin; learned positions and a tied head; shared keys and a gate; the same with scaled turns; with biases of qkv.
+const MODELS: readonly (readonly [string, () => Promise<Model>])[] = [
+  ['the twin', () => Promise.resolve(model)],
+  ...['gpt2', 'llama-gqa', 'llama3-rope-scaled-bf16-tied', 'qwen2-f16'].map(
+    (name) => [name, () => opened(name)] as const,
+  ),
+];
+
+it.each(MODELS)(
+  'a tape of %s predicts what the program predicts, and its gradients are those of central differences',
+  async (_name, open) => {
+    const at = await open();
+    const { model: described, vocabSize } = at.checkpoint;
+    const tokens = (calibration[0] ?? []).slice(0, 21).map((id) => id % vocabSize);
+    const T = tokens.length;
+    const native = originalPlan(at.id, at.checkpoint.norm, sitesOf(at.checkpoint));
+    const plan = mixed(at);
+    using teacher = await programOf(lab, at, native);
+    const wanted = await logitsOf(lab, at, teacher, tokens);
+    using same = await Tape.build(lab, at, native, T);
+    expect((await same.step(tokens, wanted)).loss).toBeLessThan(1e-6);
+    using tape = await Tape.build(lab, at, plan, T);
+    const { gradients } = await tape.step(tokens, wanted);
+    const { C } = described.dims;
+    for (const { id } of sitesOf(at.checkpoint)) {
+      const gradient = gradients.get(id) ?? new Float32Array();
+      const length = Math.hypot(...gradient);
+      expect(length).toBeGreaterThan(0);
+      const { values, first, norm } = thetaAt(at, plan, id);
+      const start = new Float32Array(gradient.length);
+      start.set(values);
+      if (first) start.set(first.subarray(thetaLayout(norm, C).P - scalarNames(norm).length), values.length);
+      const lossAt = async (h: number): Promise<number> => {
+        tape.write(
+          id,
+          start.map((value, i) => value + (h * (gradient[i] ?? 0)) / length),
+        );
+        return (await tape.step(tokens, wanted)).loss;
+      };
+      // Far enough that the change stands out of what f32 rounds away.
+      const h = 4e-3 * Math.max(1, 2e-3 / length);
+      const slope = ((await lossAt(h)) - (await lossAt(-h))) / (2 * h);
+      expect(Math.abs(slope / length - 1), `${id} ${norm}: ${slope} for ${length}`).toBeLessThan(0.02);
+      tape.write(id, start);
+    }
+  },
+);
