@@ -8,6 +8,7 @@ import {
   goingOnFrom,
   isResumable,
   isSiteMethod,
+  isSwept,
   KAPPAS,
   METHODS,
   methodsFor,
@@ -107,14 +108,16 @@ export const fit = defineCommand({
     const method = oneOf('method', asked.method ?? 'sequential', methodsFor(member));
     const kappas =
       asked.kappa === undefined ? KAPPAS : listOf(asked.kappa).map((one) => numberOf('kappa', one));
+    const earlier = asked.from === undefined ? undefined : readPlan(asked.from);
+    const past = earlier?.fit?.method === method ? earlier.fit : undefined;
     const tune = {
       ...TUNE,
+      ...(past?.isStopped ? past.tune : {}),
       ...(asked.steps === undefined ? {} : { steps: wholeNumber('steps', asked.steps, 1) }),
       ...(asked.rate === undefined ? {} : { learningRate: numberOf('rate', asked.rate) }),
       ...(asked.passage === undefined ? {} : { windowTokens: wholeNumber('passage', asked.passage, 2) }),
     };
     const tableWindows = asked.table === undefined ? 4 : wholeNumber('table', asked.table);
-    const earlier = asked.from === undefined ? undefined : readPlan(asked.from);
     checkTarget(asked.out);
     checkTarget(asked.export);
 
@@ -139,7 +142,7 @@ export const fit = defineCommand({
       ...(earlier
         ? {
             from: {
-              ...(earlier.fit?.method === method ? goingOnFrom(earlier.fit) : {}),
+              ...(past ? goingOnFrom(past) : {}),
               plan: checkPlan(earlier, checkpoint, sha256),
             },
           }
@@ -147,7 +150,7 @@ export const fit = defineCommand({
     };
     if (earlier && !isResumable(spec))
       throw usage(
-        `Cannot go on with ${method}: it fits no site after another`,
+        `Cannot go on with ${method}: it ${isSwept(spec) ? 'tries several clip levels, each a fit of its own' : 'fits no site after another'}`,
         `--from is for ${RESUMABLE.join(' and ')}, with one --kappa where a site clips.`,
       );
     await withEngine(library, { isSoftware: asked.software }, say, async (engine) => {

@@ -1,4 +1,5 @@
-// Which model a command means: a twin that Normscope brings along, or a folder with the files of one.
+// Which model a command means: a twin that Normscope brings along, or a folder with the files of one; for all but the
+// bench also a folder of the transformers library.
 import { existsSync, readdirSync } from 'node:fs';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -8,7 +9,15 @@ import { openInto } from '../engine/opened.ts';
 import type { Get } from '../format/fetch.ts';
 import { folder } from '../format/source.ts';
 import type { Source } from '../format/source.ts';
-import { CARD, CONFIG, firstTwin, parseModelInfo, trainedNorms, weightsId } from '../model/catalog.ts';
+import {
+  CARD,
+  CONFIG,
+  firstTwin,
+  MODEL_SCHEMA,
+  parseModelInfo,
+  trainedNorms,
+  weightsId,
+} from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import type { OpenedCheckpoint } from '../model/opened.ts';
 import { NORM_IDS } from '../norm/registry.ts';
@@ -30,13 +39,20 @@ const fromDisk: Get = async (url) => {
   }
 };
 
+/** What stands in every version of a card. */
+const CARD_MARK = MODEL_SCHEMA.slice(0, MODEL_SCHEMA.lastIndexOf('/'));
+
 /** Where the models that come along lie: in the sources, in the built page, or beside this program. */
 const homes = (): string[] =>
   ['../../public/models', '../models', './models']
     .map((path) => fileURLToPath(new URL(path, import.meta.url)))
     .filter(isFolder);
 
-const hasCard = (place: string): boolean => existsSync(join(place, CARD));
+/** Whether a card of ours is there, damaged or not: others call their files so too. */
+function hasCard(place: string): boolean {
+  const card = join(place, CARD);
+  return existsSync(card) && readText(card).includes(CARD_MARK);
+}
 
 /** Folder and twin (null: the model's first one) that `given` names. */
 function find(given: string): { folder: string; twin: string | null } {
@@ -82,7 +98,7 @@ async function sourceIn(path: string): Promise<Source> {
     const entries = await readdir(path, { withFileTypes: true });
     return Promise.all(
       entries
-        .filter((entry) => !entry.isDirectory())
+        .filter((entry) => !entry.isDirectory() && existsSync(join(path, entry.name))) // no link to what is gone
         .map(async ({ name }) => ({ path: name, sizeBytes: (await stat(join(path, name))).size })),
     );
   };

@@ -68,16 +68,16 @@ export const run = defineCommand({
     for (const path of [asked.out, asked.logits]) checkTarget(path);
 
     const { library, info, weights } = await openModel(given);
-    if (inFile && inFile.plan.weights !== weights) {
+    const checkpoint = await library.checkpoint(weights);
+    const { sha256, vocabSize } = await library.load(weights);
+    if (inFile && inFile.plan.weights !== weights && inFile.sha256 !== sha256) {
       throw usage(
         `Cannot use plan "${inFile.file}": it is for ${inFile.plan.weights}, and --model is ${weights}`,
         `Give --model ${inFile.plan.weights}, or a folder that holds it.`,
       );
     }
-    const checkpoint = await library.checkpoint(weights);
-    const { sha256, vocabSize } = await library.load(weights);
     const plan = inFile
-      ? checkPlan(inFile, checkpoint, sha256)
+      ? checkPlan({ ...inFile, plan: { ...inFile.plan, weights } }, checkpoint, sha256)
       : planAt(weights, swapped ?? null, checkpoint);
     const tokens =
       asked.tokens === undefined

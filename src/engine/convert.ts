@@ -32,7 +32,10 @@ export async function convertOpened(
     },
     { path: WEIGHTS, bytes: await convertStored(checkpoint, plan) },
     ...carried,
-    { path: SNIPPET, bytes: new TextEncoder().encode(torchSnippet(plan, WEIGHTS)) },
+    {
+      path: SNIPPET,
+      bytes: new TextEncoder().encode(torchSnippet(plan, WEIGHTS, checkpoint.model.norm.eps)),
+    },
   ];
 }
 
@@ -77,6 +80,6 @@ export function convertModel(
       bytes: json({ ...config, norm, ...(Object.keys(others).length ? { site_norms: others } : {}) }),
     },
     { path, bytes },
-    { path: SNIPPET, bytes: new TextEncoder().encode(torchSnippet(plan, path)) },
+    { path: SNIPPET, bytes: new TextEncoder().encode(torchSnippet(plan, path, checkpoint.model.norm.eps)) },
   ];
 }

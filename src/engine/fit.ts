@@ -17,7 +17,7 @@ export async function fitOn(
   spec: FitSpec,
   library: Library,
   place: Omit<Lab, 'model'>,
-  load: (id: string, checkpoint: Checkpoint) => Promise<Omit<Model, 'id' | 'checkpoint'>>,
+  load: (id: string, checkpoint: Checkpoint) => Promise<Omit<Model, 'id' | 'checkpoint' | 'sha256'>>,
   options: FitOptions,
 ): Promise<FitReport> {
   const { model } = splitWeightsId(spec.weights);
@@ -31,7 +31,8 @@ export async function fitOn(
     ...place,
     model: async (id) => {
       const checkpoint = await library.checkpoint(id);
-      return { id, checkpoint, ...(await load(id, checkpoint)) };
+      const { sha256 } = await library.load(id);
+      return { id, checkpoint, sha256, ...(await load(id, checkpoint)) };
     },
   };
   return runFit(spec, { calibration, heldOut }, lab, info, options);

@@ -308,7 +308,7 @@ export class WgslEngine implements ForwardEngine {
       const load = async (
         id: string,
         checkpoint: Checkpoint,
-      ): Promise<Omit<FitModel, 'id' | 'checkpoint'>> => ({
+      ): Promise<Omit<FitModel, 'id' | 'checkpoint' | 'sha256'>> => ({
         weights: await this.#onDevice(session, id, checkpoint),
         space: session.space(checkpoint),
       });

@@ -6,18 +6,21 @@ import type { Window } from './spec.ts';
 
 export type Activations = { readonly x: Float32Array; readonly y: Float32Array };
 
-/**
- * Inputs and outputs of sites under a plan, [windows · T, C] each: of every site, or of one, perhaps starting at a site
- * whose input is known.
- */
+/** Of every site or of one, perhaps starting at a site whose input is known; outputs too, or there is nothing in `y`. */
+export type Which = {
+  readonly site?: string;
+  readonly start?: { readonly site: string; readonly x: Float32Array };
+  readonly isInputOnly?: boolean;
+};
+
+/** Inputs and outputs of sites under a plan, [windows · T, C] each. */
 export async function collect(
   lab: Lab,
   model: Model,
   plan: Plan,
   windows: readonly Window[],
   onForward: () => void,
-  site?: string,
-  start?: { readonly site: string; readonly x: Float32Array },
+  { site, start, isInputOnly = false }: Which,
 ): Promise<Map<string, Activations>> {
   const { C } = model.checkpoint.model.dims;
   const rows = windows.reduce((sum, passage) => sum + passage.length, 0);
@@ -32,9 +35,13 @@ export async function collect(
       site === undefined ? undefined : [site],
       from,
     )) {
-      const kept = found.get(id) ?? { x: new Float32Array(rows * C), y: new Float32Array(rows * C) };
+      const size = rows * C;
+      const kept = found.get(id) ?? {
+        x: new Float32Array(size),
+        y: new Float32Array(isInputOnly ? 0 : size),
+      };
       kept.x.set(x, row * C);
-      kept.y.set(y, row * C);
+      if (!isInputOnly) kept.y.set(y, row * C);
       found.set(id, kept);
     }
     row += passage.length;

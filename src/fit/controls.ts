@@ -50,11 +50,11 @@ const HUGE_EPS = 1e12;
 
 /**
  * σ frozen and each token's own mean taken off: the original norm with an ε that leaves no variance, and γ √ε/σ. What is
- * left when LayerNorm is removed (Heimersheim 2024, arXiv:2409.13710). Null for a norm that does not centre.
+ * left when LayerNorm is removed (Heimersheim 2024, arXiv:2409.13710). Null where a norm does not centre.
  */
 export async function frozenCentred(work: Fitting): Promise<Plan | null> {
-  const { norm } = work.model.checkpoint;
-  if (!normSpec(norm).line?.isCentred) return null;
+  const trained = (site: string): NormId => work.original.sites[site]?.norm ?? work.model.checkpoint.norm;
+  if (work.order.some(({ site }) => !normSpec(trained(site)).line?.isCentred)) return null;
   return everySite(work, async (site) => {
     const { x, C } = await work.dataOf(site);
     const { gamma, beta } = affineAt(work.model, work.original, site);
@@ -63,7 +63,7 @@ export async function frozenCentred(work: Fitting): Promise<Plan | null> {
       gamma: Array.from(gamma, (value) => Math.fround(factor * value)),
       beta: Array.from(beta),
     };
-    return { ...fitted(norm, values), eps: HUGE_EPS };
+    return { ...fitted(trained(site), values), eps: HUGE_EPS };
   });
 }
 

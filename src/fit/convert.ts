@@ -1,8 +1,8 @@
 // A fitted model as a model of its own: names as in the DyT and Derf repositories.
 import { headOf, writeSafetensors } from '../format/safetensors.ts';
 import type { Tensor } from '../format/safetensors.ts';
-import type { Plan } from '../model/plan.ts';
-import { resolveTheta } from '../model/plan.ts';
+import type { Plan, SitePlan } from '../model/plan.ts';
+import { commonest, resolveTheta } from '../model/plan.ts';
 import { sitesOf } from '../model/model.ts';
 import type { Checkpoint } from '../model/model.ts';
 import { toFloat32 } from '../format/safetensors.ts';
@@ -18,16 +18,19 @@ export type Members = { readonly norm: NormId; readonly others: Readonly<Record<
 /** What stands where. Throws Problem `usage` where weights and a configuration cannot say what the plan is. */
 export function membersOf({ sites }: Plan): Members {
   const all = Object.entries(sites);
-  const count = (id: NormId): number => all.filter(([, one]) => one.norm === id).length;
-  const [norm] = [...new Set(all.map(([, one]) => one.norm))].toSorted((a, b) => count(b) - count(a));
-  if (norm === undefined) throw new RangeError('Cannot write a model without norms');
-  for (const [site, { norm: member, first, eps }] of all) {
+  const [first] = all;
+  if (!first) throw new RangeError('Cannot write a model without norms');
+  const norm = commonest(
+    all.map(([, site]) => site.norm),
+    first[1].norm,
+  );
+  for (const [site, { norm: member, first: own, eps }] of all) {
     const { label, params } = normSpec(member);
     const isUnstorable =
       isMeasurable(member) &&
       Object.values(params).every(({ measured, tensor }) => measured !== 'variance' || tensor === null);
     const why =
-      first !== undefined
+      own !== undefined
         ? `its first tokens have scalars of their own at ${site}, and no module of ${label} knows such a thing`
         : eps !== undefined
           ? `${site} has an ε of its own, and no module of ${label} knows such a thing`
@@ -45,12 +48,18 @@ export function membersOf({ sites }: Plan): Members {
   return { norm, others: Object.fromEntries(others) };
 }
 
-/** Tensors outside the sites that are on the CPU, and those of the plan's norms; every other tensor stays as it is. */
+/** Whether other tensors stand at a site than it was trained with. */
+const isSwapped = (site: SitePlan | undefined): boolean =>
+  site === undefined || site.source !== 'twin' || site.values !== undefined || site.alphaScale !== 1;
+
+/** Tensors on the CPU that stay as they are, and those of the norms that were swapped. */
 function tensorsOf(checkpoint: Checkpoint, plan: Plan): { others: Tensor[]; norms: Tensor[] } {
   const { file } = checkpoint;
   membersOf(plan); // what no file can say is refused
   const { C } = checkpoint.model.dims;
-  const sites = sitesOf(checkpoint).map(({ id }) => id);
+  const sites = sitesOf(checkpoint)
+    .map(({ id }) => id)
+    .filter((id) => isSwapped(plan.sites[id]));
   const others = [...file.tensors.values()].filter(
     ({ name }) => !sites.some((id) => name.startsWith(`${id}.`)),
   );
@@ -101,8 +110,14 @@ export async function convertStored(checkpoint: Checkpoint, plan: Plan): Promise
   return new Blob([headOf(entries, metadataOf(checkpoint, plan)) as BlobPart, ...parts]);
 }
 
-function torchModule(member: NormId): string {
-  const { params, label, torch } = normSpec(member);
+/** What a member is called in Python, where None is a word of the language. */
+function className(member: NormId): string {
+  const { label } = normSpec(member);
+  return label === 'None' ? 'NoNorm' : label;
+}
+
+function torchModule(member: NormId, eps: number): string {
+  const { params, torch } = normSpec(member);
   const own = Object.values(params).flatMap(({ tensor, size, default: value }) =>
     tensor === null
       ? []
@@ -110,8 +125,8 @@ function torchModule(member: NormId): string {
           `        self.${tensor} = nn.Parameter(torch.full((${size === 'C' ? 'C' : 1},), ${value.toFixed(1)}))`,
         ],
   );
-  return `class ${label}(nn.Module):
-    def __init__(self, C, eps=1e-5):
+  return `class ${className(member)}(nn.Module):
+    def __init__(self, C, eps=${eps}):
         super().__init__()
         self.eps = eps
 ${own.join('\n')}
@@ -121,13 +136,13 @@ ${own.join('\n')}
 `;
 }
 
-/** PyTorch modules of the plan's members, and how a file's norms are put into a model. */
-export function torchSnippet(plan: Plan, path: string): string {
+/** PyTorch modules of the members that were put in, with the model's ε, and how a file's norms are put into a model. */
+export function torchSnippet(plan: Plan, path: string, eps: number): string {
   membersOf(plan); // what no module can say is refused
-  const sites = Object.entries(plan.sites).map(
-    ([site, { norm }]) => `    "${site}": ${normSpec(norm).label},`,
-  );
-  const modules = [...new Set(Object.values(plan.sites).map(({ norm }) => norm))].map(torchModule);
+  const swapped = Object.entries(plan.sites).filter(([, site]) => isSwapped(site));
+  const sites = swapped.map(([site, { norm }]) => `    "${site}": ${className(norm)},`);
+  const members = [...new Set(swapped.map(([, { norm }]) => norm))];
+  const modules = members.map((member) => torchModule(member, eps));
   return `# Loads the norms of ${path}: pip install torch safetensors
 import torch
 from safetensors.torch import load_file

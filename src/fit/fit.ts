@@ -1,16 +1,15 @@
 // A whole fit: collect, solve site by site, perhaps fine-tune, and measure what it cost against its controls.
-import { firstTwin } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
 import type { Plan, SitePlan } from '../model/plan.ts';
 import { thetaScalars } from '../model/plan.ts';
 import { sitesOf } from '../model/model.ts';
-import { bends } from '../norm/registry.ts';
+import { bends, normSpec } from '../norm/registry.ts';
 import type { NormId } from '../norm/registry.ts';
 import { isAbort } from '../problem.ts';
 import { collect } from './collect.ts';
 import { fresh, frozen, frozenCentred, nativeTwin, tableOf } from './controls.ts';
 import type { SiteDeltas } from './controls.ts';
-import type { Activations } from './collect.ts';
+import type { Activations, Which } from './collect.ts';
 import { affineAt, thetaAt } from './lab.ts';
 import type { Lab, Model } from './lab.ts';
 import { measure } from './measure.ts';
@@ -54,7 +53,6 @@ export class Fitting {
   readonly seconds: Record<FitStage, number>;
   #done = 0;
   #original: Collected | undefined;
-  readonly #metrics = new Map<string, Float64Array | undefined>();
 
   constructor(spec: FitSpec, lab: Lab, model: Model, windows: Windows, options: FitOptions) {
     this.spec = spec;
@@ -91,12 +89,12 @@ export class Fitting {
     }
   }
 
-  async #metric(site: string): Promise<Float64Array | undefined> {
-    if (!this.#metrics.has(site)) {
-      const { checkpoint } = this.model;
-      this.#metrics.set(site, await metricOf(checkpoint, readersOf(checkpoint.model).get(site) ?? []));
-    }
-    return this.#metrics.get(site);
+  /** How much an error counts at a site whose member has a gain to be searched. */
+  async #metric(site: string, member: NormId): Promise<Pick<SiteData, 'metric'>> {
+    const { checkpoint } = this.model;
+    const metric =
+      normSpec(member).gain && (await metricOf(checkpoint, readersOf(checkpoint.model).get(site) ?? []));
+    return metric ? { metric } : {};
   }
 
   #data({ x, y }: Activations): SiteData {
@@ -113,12 +111,10 @@ export class Fitting {
     return this.#data((await this.collected()).get(site) ?? EMPTY);
   }
 
-  #collect(plan: Plan, site?: string, start?: Start): Promise<Collected> {
+  #collect(plan: Plan, what: Which = {}): Promise<Collected> {
     const { calibration } = this.windows;
-    const onForward = (): void => this.say('collect', calibration.length, site ?? 'all sites');
-    return this.timed('collect', () =>
-      collect(this.lab, this.model, plan, calibration, onForward, site, start),
-    );
+    const onForward = (): void => this.say('collect', calibration.length, what.site ?? 'all sites');
+    return this.timed('collect', () => collect(this.lab, this.model, plan, calibration, onForward, what));
   }
 
   /** Of every site as it was trained; asked of the model once. */
@@ -138,6 +134,8 @@ export class Fitting {
     const originals = await this.collected();
     const swapped: number[] = [];
     let start: Start | undefined;
+    const say = (site: string, r2?: number): void =>
+      this.say('fit', this.order.length, site, { done: swapped.length, ...(r2 === undefined ? {} : { r2 }) });
     for (const { site, member, method, index } of this.order) {
       // A swap before the place a forward would start at changes what is given there.
       if (start && index < start.index) start = undefined;
@@ -149,24 +147,25 @@ export class Fitting {
         this.plan = withSites(this.plan, { [site]: kept });
         const known = from?.sites?.find((one) => one.site === site)?.r2;
         if (typeof known === 'number') this.r2.set(site, known);
+        say(site);
         continue;
       }
       const { x: trained = EMPTY.x, y = EMPTY.y } = originals.get(site) ?? {};
       let x = trained;
       if (method === 'sequential') {
-        if (isMoved) x = (await this.#collect(this.plan, site, start)).get(site)?.x ?? trained;
+        const what = { site, isInputOnly: true, ...(start ? { start } : {}) };
+        if (isMoved) x = (await this.#collect(this.plan, what)).get(site)?.x ?? trained;
         start = { site, index, x };
       }
       await this.timed('fit', async () => {
         const data = this.#data({ x, y });
-        const metric = await this.#metric(site);
         const { values, first, r2 } =
           method === 'moment' || method === 'clip'
             ? clip(member, data, affineAt(this.model, this.original, site), method === 'clip' ? kappa : 1)
-            : leastSquares(member, metric ? { ...data, metric } : data);
+            : leastSquares(member, { ...data, ...(await this.#metric(site, member)) });
         this.plan = withSites(this.plan, { [site]: fitted(member, values, first) });
         this.r2.set(site, r2);
-        this.say('fit', this.order.length, site, { r2, done: this.r2.size });
+        say(site, r2);
       });
     }
   }
@@ -174,22 +173,27 @@ export class Fitting {
   /** A fit for every clip level; the one that is best on the text that was fitted on is kept. */
   async #sweep(): Promise<void> {
     let best: { kappa: number; calibration: number; plan: Plan; r2: Map<string, number> } | undefined;
-    for (const kappa of this.spec.kappas) {
-      await this.solve(kappa);
-      const { plan } = this;
-      const [, { loss = Infinity } = {}] = await this.measure(
-        [plan],
-        this.windows.calibration,
-        `κ = ${kappa}`,
-      );
-      this.sweep.push({ kappa, calibration: loss, plan });
-      if (!best || loss < best.calibration) best = { kappa, calibration: loss, plan, r2: new Map(this.r2) };
-      // Also when the next one is stopped.
-      this.kappa = best.kappa;
+    try {
+      for (const kappa of this.spec.kappas) {
+        await this.solve(kappa);
+        const { plan } = this;
+        const [, { loss = Infinity } = {}] = await this.measure(
+          [plan],
+          this.windows.calibration,
+          `κ = ${kappa}`,
+        );
+        this.sweep.push({ kappa, calibration: loss, plan });
+        if (!best || loss < best.calibration) best = { kappa, calibration: loss, plan, r2: new Map(this.r2) };
+      }
+    } finally {
+      // Also where it was stopped at a later one.
+      if (best) {
+        this.kappa = best.kappa;
+        this.plan = best.plan;
+        this.r2.clear();
+        for (const [site, r2] of best.r2) this.r2.set(site, r2);
+      }
     }
-    if (!best) return;
-    this.plan = best.plan;
-    for (const [site, r2] of best.r2) this.r2.set(site, r2);
   }
 
   async fineTune(): Promise<void> {
@@ -217,7 +221,7 @@ export class Fitting {
         onStep,
       );
     });
-    const [originals, now] = [await this.collected(), await this.#collect(this.plan)];
+    const [originals, now] = [await this.collected(), await this.#collect(this.plan, { isInputOnly: true })];
     for (const { site, member } of this.order) {
       const [{ x } = EMPTY, { y } = EMPTY] = [now.get(site), originals.get(site)];
       const { values = {}, first } = this.plan.sites[site] ?? {};
@@ -231,8 +235,8 @@ export class Fitting {
     const [kappa = 1] = spec.kappas;
     if (isSwept(spec)) await this.#sweep();
     else {
-      await this.solve(kappa);
       if (this.order.some(({ method }) => method === 'clip')) this.kappa = kappa;
+      await this.solve(kappa);
     }
     if (spec.method === 'fine-tune') await this.fineTune();
   }
@@ -301,7 +305,7 @@ export async function runFit(
   options: FitOptions = {},
 ): Promise<FitReport> {
   const model = await lab.model(spec.weights);
-  const { norm } = model.checkpoint;
+
   checkSpec(spec, model.checkpoint, windows);
   const startedAt = new Date().toISOString();
   const work = new Fitting(spec, lab, model, windows, options);
@@ -360,7 +364,8 @@ export async function runFit(
     startedAt,
     adapter: lab.gpu.adapter,
     weights: spec.weights,
-    sha256: info.twins[norm]?.weights.sha256 ?? info.twins[firstTwin(info)]?.weights.sha256 ?? '',
+    sha256: model.sha256,
+    eps: model.checkpoint.model.norm.eps,
     method: spec.method,
     ...(work.isInRunningOrder ? {} : { order: work.order.map(({ site }) => site) }),
     ...(spec.method === 'fine-tune' ? { tune: spec.tune } : {}),

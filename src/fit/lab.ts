@@ -16,6 +16,8 @@ import type { MeasuredPlan } from './spec.ts';
 export type Model = {
   readonly id: string;
   readonly checkpoint: Checkpoint;
+  /** What tells its weights from any others. */
+  readonly sha256: string;
   readonly weights: Weights;
   readonly space: Workspace;
 };

@@ -45,7 +45,7 @@ export async function measure(
 ): Promise<MeasuredPlan[]> {
   const { measured } = lab;
   const text = keyOf(windows);
-  const keyed = [original, ...plans].map((plan) => ({ plan, key: keyOf([plan.weights, plan.sites, text]) }));
+  const keyed = [original, ...plans].map((plan) => ({ plan, key: keyOf([model.sha256, plan.sites, text]) }));
   const known = new Map(
     keyed.flatMap(({ key }) => {
       const kept = measured.get(key);
@@ -57,7 +57,7 @@ export async function measure(
   );
   // The others' distance is to the original's logits, which are not kept.
   const [first] = keyed;
-  const run = missing.length && first && missing[0] !== first ? [first, ...missing] : missing;
+  const run = missing.length && first && missing[0]?.key !== first.key ? [first, ...missing] : missing;
   const found = await measureAll(
     lab,
     model,
@@ -67,11 +67,13 @@ export async function measure(
   );
   run.forEach(({ key }, i) => {
     const one = found[i];
-    if (!one) return;
-    known.set(key, one);
+    if (one) known.set(key, one);
+  });
+  // What was asked for last is forgotten last.
+  for (const [key, one] of known) {
     measured.delete(key);
     measured.set(key, one);
-  });
+  }
   for (const key of [...measured.keys()].slice(0, Math.max(0, measured.size - MOST_KEPT)))
     measured.delete(key);
   return keyed.flatMap(({ key }) => known.get(key) ?? []);

@@ -140,6 +140,8 @@ export type FitReport = {
   readonly adapter: AdapterDescription;
   readonly weights: string;
   readonly sha256: string;
+  /** The model's ε, which its norms in other frameworks need. */
+  readonly eps?: number;
   readonly method: Method;
   /** Sites in the order in which they were swapped, where that is not the order they run in. */
   readonly order?: readonly string[];

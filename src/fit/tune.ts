@@ -103,7 +103,7 @@ export const rateAt = (step: number, { steps, learningRate }: Tune, begin = 0): 
 /** Passages of one length, of at most `longest` tokens, that leave as few tokens over as they can. */
 export function passagesOf(windows: readonly Window[], longest: number): Window[] {
   const length = windows[0]?.length ?? 0;
-  const parts = Math.ceil(length / longest);
+  const parts = Math.min(Math.ceil(length / longest), Math.floor(length / 2));
   const T = Math.floor(length / parts);
   return windows.flatMap((passage) =>
     Array.from({ length: parts }, (_, i) => passage.slice(T * i, T * (i + 1))),

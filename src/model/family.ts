@@ -89,6 +89,8 @@ export const normId = v.custom<NormId>((id) => typeof id === 'string' && isNormI
 /** By site: the norm of its tensors, where a converted model says so. */
 export const SiteNorms = v.record(v.string(), normId);
 
+const WHOLE = 'as a whole';
+
 export function defineFamily<C>(spec: FamilySpec<C>): Family {
   const { modelTypes, telltale, prefixes, isCausal, isGated } = spec;
   return {
@@ -109,9 +111,10 @@ export function defineFamily<C>(spec: FamilySpec<C>): Family {
         const parsed = v.safeParse(schema, value, { abortEarly: true });
         if (parsed.success) return parsed.output;
         const [issue] = parsed.issues;
-        throw bad(v.getDotPath(issue) ?? place, issue.message);
+        const path = v.getDotPath(issue);
+        throw bad(path === null ? place : place === WHOLE ? path : `${place}.${path}`, issue.message);
       };
-      const config = read(spec.schema, raw, 'as a whole');
+      const config = read(spec.schema, raw, WHOLE);
       const own = read(v.optional(SiteNorms, {}), raw['site_norms'], 'site_norms');
       const sites = spec.sites(config);
       const stray = Object.keys(own).find((id) => !sites.some((site) => site.id === id));

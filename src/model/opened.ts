@@ -9,6 +9,7 @@ import type { Blueprint } from './family.ts';
 import type { BoundModel } from './hf.ts';
 import { matricesOf, tokenTables } from './matrices.ts';
 import type { Checkpoint, Stored } from './model.ts';
+import { commonest } from './plan.ts';
 
 /** Activations are allocated for the whole context: more would be memory that few prompts use. */
 const MOST_ROWS = 2048;
@@ -59,7 +60,12 @@ export class OpenedCheckpoint implements Checkpoint {
     this.context = context;
     const { words } = tokenTables(blueprint);
     this.vocabSize = bound.tensors.get(words ?? '')?.shape[0] ?? 1;
-    this.norm = blueprint.norm.isStated ? blueprint.norm.native : first.norm;
+    this.norm = blueprint.norm.isStated
+      ? blueprint.norm.native
+      : commonest(
+          sites.map(({ norm }) => norm),
+          first.norm,
+        );
     const named = new Map<string, { readonly name: string; readonly tensor: IndexedTensor }>();
     for (const [name, tensor] of bound.tensors) named.set(tensor.name, { name, tensor });
     for (const { site, tensors } of sites)
@@ -77,7 +83,8 @@ export class OpenedCheckpoint implements Checkpoint {
       nameOf: (name) => {
         const dot = name.lastIndexOf('.');
         const stem = stems.get(name.slice(0, dot));
-        return byFamily.get(name) ?? (stem === undefined ? name : stem + name.slice(dot));
+        // A site's parameters by their names of now: older files say gamma and beta.
+        return stem === undefined ? (byFamily.get(name) ?? name) : stem + name.slice(dot);
       },
     };
     const used = new Set([...matricesOf(blueprint).values()].flatMap(({ parts }) => parts));

@@ -19,6 +19,12 @@ export type Site = {
   readonly norm?: NormId;
 };
 
+/** The norm that most have, of several the first; `none` where there are none. */
+export function commonest(norms: readonly NormId[], none: NormId): NormId {
+  const count = (id: NormId): number => norms.filter((one) => one === id).length;
+  return [...new Set(norms)].toSorted((a, b) => count(b) - count(a))[0] ?? none;
+}
+
 /** The site to look at before anybody chose: the last layer's before its MLP. */
 export const firstLook = (sites: readonly Site[]): Site | undefined =>
   sites.findLast(({ kind }) => kind === 'mlp') ?? sites.at(-1);

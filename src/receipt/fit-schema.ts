@@ -48,6 +48,7 @@ export const FitReceipt = v.strictObject({
   }),
   weights: text,
   sha256: text,
+  eps: v.exactOptional(v.pipe(number, v.minValue(0))),
   method,
   order: v.exactOptional(v.array(text)),
   tune: v.exactOptional(

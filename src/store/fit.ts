@@ -56,7 +56,14 @@ export type FitLive = {
     Partial<
       Record<
         FitStage,
-        { readonly done: number; readonly of: number; readonly fromMs: number; readonly atMs: number }
+        {
+          readonly done: number;
+          readonly of: number;
+          /** When it began, and with how many done. */
+          readonly fromMs: number;
+          readonly fromDone: number;
+          readonly atMs: number;
+        }
       >
     >
   >;
@@ -308,12 +315,17 @@ export function withStep(live: FitLive, step: FitProgress, nowMs: number): FitLi
   const { stage, done, of, what, loss, r2 } = step;
   const before = live.stages[stage];
   // A stage that begins anew, as collecting does for every site of a sequential fit.
-  const fromMs = before && done > before.done ? before.fromMs : stage === 'fit' ? live.startedAtMs : nowMs;
+  const { fromMs, fromDone } =
+    before && done > before.done
+      ? before
+      : stage === 'fit'
+        ? { fromMs: live.startedAtMs, fromDone: done - 1 }
+        : { fromMs: nowMs, fromDone: done };
   return {
     ...live,
     stage,
     what,
-    stages: { ...live.stages, [stage]: { done, of, fromMs, atMs: nowMs } },
+    stages: { ...live.stages, [stage]: { done, of, fromMs, fromDone, atMs: nowMs } },
     r2: stage === 'fit' && r2 !== undefined ? { ...live.r2, [what]: r2 } : live.r2,
     trace: stage === 'tune' && loss !== undefined ? [...live.trace, loss] : live.trace,
   };
@@ -325,7 +337,7 @@ export function remainingMs({ stage, stages }: FitLive): number | null {
   const { fit } = stages;
   const part = fit && fit.done < fit.of ? fit : stages[stage];
   if (!part || part.atMs <= part.fromMs) return null;
-  const perStep = (part.atMs - part.fromMs) / Math.max(1, part === fit ? part.done : part.done - 1);
+  const perStep = (part.atMs - part.fromMs) / Math.max(1, part.done - part.fromDone);
   return perStep * (part.of - part.done);
 }
 

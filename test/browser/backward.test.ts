@@ -125,7 +125,13 @@ async function opened(name: string): Promise<Model> {
   });
   const found = await library.checkpoint(loaded.weights);
   if (!weights) throw new Error('nothing was put on the device');
-  return { id: loaded.weights, checkpoint: found, weights, space: session.space(found) };
+  return {
+    id: loaded.weights,
+    checkpoint: found,
+    sha256: loaded.sha256,
+    weights,
+    space: session.space(found),
+  };
 }
 
 // The twin; learned positions and a tied head; shared keys and a gate; the same with scaled turns; with biases of qkv.

@@ -15,6 +15,7 @@ export const checkpoint = await library.checkpoint(WEIGHTS);
 export const model: Model = {
   id: WEIGHTS,
   checkpoint,
+  sha256: 'layernorm',
   weights: new Weights(gpu, checkpoint),
   space: session.space(checkpoint),
 };

@@ -8,7 +8,7 @@ import { fitted as fittedSite } from '../../src/fit/plans.ts';
 import { logitsOf, programOf } from '../../src/fit/lab.ts';
 import { scalarsAt } from '../../src/fit/solve.ts';
 import { fitAll, goingOnFrom, METHODS, TUNE } from '../../src/fit/spec.ts';
-import type { FitReport, Method, SiteMethod } from '../../src/fit/spec.ts';
+import type { FitProgress, FitReport, Method, SiteMethod } from '../../src/fit/spec.ts';
 import { fineTune } from '../../src/fit/tune.ts';
 import type { Plan, SitePlan } from '../../src/model/plan.ts';
 import { Program } from '../../src/model/program.ts';
@@ -227,6 +227,22 @@ describe('a fit', () => {
     expect(whole.trace).toHaveLength(6);
     expect(whole.seconds.tune).toBeGreaterThan(half.seconds.tune);
     for (const { r2 } of whole.sites) expect(r2).toBeLessThanOrEqual(1);
+  });
+
+  it('that is stopped between clip levels keeps the best of them', async () => {
+    const spec = { ...fitAll(WEIGHTS, ids, 'dyt', 'clip'), kappas: [4, 1, 3], tableWindows: 0, ...few };
+    const [best, halfway] = [new AbortController(), new AbortController()];
+    const stopAt = (stop: AbortController, kappa: string) => ({
+      signal: stop.signal,
+      onStep: ({ stage, what }: FitProgress) =>
+        void (stage === 'measure' && what === `κ = ${kappa}` && stop.abort()),
+    });
+    const one = await engine.fit(spec, stopAt(best, '1'));
+    expect(one).toMatchObject({ isStopped: true, kappa: 4 });
+    const two = await engine.fit(spec, stopAt(halfway, '3'));
+    expect(two).toMatchObject({ isStopped: true, kappa: 4 });
+    expect(two.plan).toEqual(one.plan);
+    expect(two.sites.map(({ r2 }) => r2)).toEqual(one.sites.map(({ r2 }) => r2));
   });
 
   it('swaps in an order of somebody’s own, and a site by a method of its own', async () => {

@@ -189,15 +189,11 @@ describe('a converted model', async () => {
       ...checkpoint.config,
       norm: 'rmsnorm',
     });
-    const python = torchSnippet(plan, 'dyt/model.safetensors');
-    for (const words of [
-      'class DyT(',
-      'class Derf(',
-      'class LayerNorm(',
-      '"h.0.ln_1": Derf,',
-      '"ln_f": LayerNorm,',
-    ])
+    const python = torchSnippet(plan, 'dyt/model.safetensors', 1e-5);
+    for (const words of ['class DyT(', 'class Derf(', '"h.0.ln_1": Derf,', '"h.1.ln_1": DyT,'])
       expect(python).toContain(words);
+    // What stays is the model's own.
+    expect(python).not.toContain('LayerNorm');
   });
 
   /** A golden checkpoint of the transformers library, dropped. */
@@ -214,7 +210,7 @@ describe('a converted model', async () => {
         weights: `${first.model.id}/${first.checkpoint.norm}`,
         sites: sitesOf(first.checkpoint),
       };
-      const members: readonly NormId[] = ['dyt', 'rmsnorm', 'dyhardtanh', 'none', 'layernorm'];
+      const members: readonly NormId[] = ['dyt', 'rmsnorm', 'dyhardtanh', 'layernorm', 'none'];
       const plan: Plan = {
         weights: from,
         sites: Object.fromEntries(
@@ -270,6 +266,17 @@ describe('a converted model', async () => {
       ) as Record<string, unknown>;
       expect(config).toEqual(first.checkpoint.stored?.config);
       expect(Object.keys(said as object).length).toBeGreaterThan(0);
+      // A site that stays is written as it was.
+      for (const [of, { source }] of Object.entries(plan.sites)) {
+        if (source !== 'twin') continue;
+        const own = [...theirs].filter(([tensor]) => tensor.startsWith(`${of}.`));
+        expect(own.length).toBeGreaterThan(0);
+        for (const [tensor, { dtype, bytes: was }] of own) {
+          expect(mine.get(tensor)?.dtype).toBe(dtype);
+          expect(Buffer.compare(mine.get(tensor)?.bytes ?? Buffer.of(), was)).toBe(0);
+        }
+        expect([...mine.keys()].filter((tensor) => tensor.startsWith(`${of}.`))).toHaveLength(own.length);
+      }
     },
   );
 
@@ -293,9 +300,13 @@ describe('a converted model', async () => {
   });
 
   test('has a PyTorch module with the names of its tensors', () => {
-    const python = torchSnippet(planOf('dyt'), 'dyt/model.safetensors');
-    for (const name of ['self.alpha', 'self.weight', 'self.bias', 'torch.tanh'])
+    const python = torchSnippet(planOf('dyt'), 'dyt/model.safetensors', 1e-6);
+    for (const name of ['self.alpha', 'self.weight', 'self.bias', 'torch.tanh', 'eps=0.000001'])
       expect(python).toContain(name);
+    for (const id of NORM_IDS.filter((one) => methodsFor(one).includes('fine-tune'))) {
+      const [, name] = /^class (\w+)\(nn\.Module\):$/m.exec(torchSnippet(planOf(id), 'x', 1e-5)) ?? [];
+      expect(name, id).toMatch(/^(?!None$)[A-Z]\w+$/);
+    }
   });
 
   test('windows come along, and are not the text to measure on', async () => {

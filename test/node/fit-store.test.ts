@@ -150,6 +150,12 @@ describe('a fit', () => {
       live = withStep(live, { stage: 'tune', done: i + 1, of: 11, what: '', loss }, 7000 + 100 * i);
     expect(live.trace).toEqual([2, 1.5, 1]);
     expect(remainingMs(live)).toBeCloseTo(800);
+    // One that goes on counts what it does itself.
+    live = liveOf({ ...spec, from: { plan: fitReportOf(spec).plan, trace: [3, 2] } }, 1000);
+    expect(live.trace).toEqual([3, 2]);
+    for (const i of [0, 1, 2])
+      live = withStep(live, { stage: 'tune', done: 3 + i, of: 11, what: '', loss: 1 }, 2000 + 100 * i);
+    expect(remainingMs(live)).toBeCloseTo(600);
   });
 
   test('that is stopped is kept as far as it came, goes on from there, and takes its own place', async () => {

@@ -191,6 +191,7 @@ test('passages leave as few tokens over as they can', () => {
   expect(lengths(256, 64)).toEqual(Array<number>(8).fill(64));
   expect(lengths(100, 64)).toEqual([50, 50, 50, 50]);
   expect(lengths(40, 64)).toEqual([40, 40]);
+  expect(new Set(lengths(255, 2))).toEqual(new Set([2]));
   expect(passagesOf([window(100)], 64).flat()).toEqual(window(100));
 });
 

@@ -3,7 +3,15 @@ import { trainedNorms } from '../../model/catalog.ts';
 import type { ModelInfo } from '../../model/catalog.ts';
 import { bends, isNormId, normSpec } from '../../norm/registry.ts';
 import type { NormId } from '../../norm/registry.ts';
-import { chooseFitBase, FITTABLE, hasTexts, methodsOf, setFitDraft, TEXTS } from '../../store/fit.ts';
+import {
+  chooseFitBase,
+  FITTABLE,
+  hasTexts,
+  methodsOf,
+  setFitDraft,
+  siteMethodOf,
+  TEXTS,
+} from '../../store/fit.ts';
 import type { FitDraft, TextFrom } from '../../store/fit.ts';
 import { FileButton } from '../controls/FileButton.tsx';
 import { normColor } from '../colors.ts';
@@ -37,6 +45,10 @@ export function Setup({
   const set = (patch: Partial<FitDraft>): void => setFitDraft(store, patch);
   const put = (id: NormId): void => set({ member: id, members: {} });
   const used = [member, ...Object.values(members)];
+  const sites = useExperiment((state) => state.run.loaded?.sites);
+  const hasClip =
+    sites?.some(({ id }) => !draft.off.includes(id) && siteMethodOf(draft, id) === 'clip') ??
+    method === 'clip';
   return (
     <fieldset className="bench-setup" disabled={isBusy}>
       <label className="fit-weights">
@@ -98,7 +110,7 @@ export function Setup({
           </label>
         ))}
       </div>
-      {(method === 'clip' || Object.values(draft.methods).includes('clip')) && (
+      {hasClip && (
         <Sizes
           legend="Clip levels κ to try"
           sizes={kappas}

@@ -284,7 +284,7 @@ export function Sites({
                         });
                       }}
                     >
-                      {FITTABLE.filter((one) => one !== base).map((one) => (
+                      {FITTABLE.filter((one) => one !== (row.site.norm ?? base)).map((one) => (
                         <option key={one} value={one}>
                           {normSpec(one).label}
                         </option>

@@ -22,9 +22,9 @@ export async function saveOnnx(session: Session, report: FitReport): Promise<voi
 }
 
 /** What loads the norms in PyTorch; null where no module can say the plan. */
-export function snippetOf({ plan }: FitReport): string | null {
+export function snippetOf({ plan, eps = 1e-5 }: FitReport): string | null {
   try {
-    return torchSnippet(plan, 'model.safetensors');
+    return torchSnippet(plan, 'model.safetensors', eps);
   } catch (thrown) {
     if (thrown instanceof Problem) return null;
     throw thrown;
