@@ -154,16 +154,19 @@ export class Library {
     const { convertModel, convertOpened } = await import('./convert.ts');
     const checkpoint = await this.checkpoint(plan.weights);
     const { model } = splitWeightsId(plan.weights);
-    const { info, carried: along } = await this.model(model);
-    if (checkpoint.stored) return convertOpened(checkpoint, plan, (await along?.()) ?? []);
-    const files = [info.tokenizer, info.calibration, info.heldOut].filter((file) => file !== undefined);
+    const { info, read, carried: along } = await this.model(model);
+    const { stored } = checkpoint;
+    const tokenizer = (await along?.()) ?? [];
+    if (stored && !read) return convertOpened(checkpoint, plan, tokenizer);
+    const get = read ?? ((file: FileRef) => fetchFile(this.#folderOf(model), file, { get: this.#get }));
+    const files = [...(stored ? [] : [info.tokenizer]), info.calibration, info.heldOut];
     const carried = await Promise.all(
-      files.map(async (file) => ({
-        path: file.path,
-        bytes: await fetchFile(this.#folderOf(model), file, { get: this.#get }),
-      })),
+      files.flatMap((file) => (file ? [get(file).then((bytes) => ({ path: file.path, bytes }))] : [])),
     );
-    return convertModel(checkpoint, info, plan, carried, heldOutLoss);
+    if (!stored) return convertModel(checkpoint, info, plan, carried, heldOutLoss);
+    // A folder of ours that was opened is one of ours again, with its card and its texts.
+    const whole = { ...(await onCpu(checkpoint)), config: stored.config };
+    return convertModel(whole, { ...info, id: info.name }, plan, [...tokenizer, ...carried], heldOutLoss);
   }
 
   async tokenize(model: string, text: string): Promise<Token[]> {

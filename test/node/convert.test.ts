@@ -131,6 +131,20 @@ describe('a converted model', async () => {
     expect((await library.tokenize(model.id, 'Omeed likes')).map(({ id }) => id)).toEqual(
       (await library.tokenize('fairy-tale-gpt', 'Omeed likes')).map(({ id }) => id),
     );
+    // Converted, it is such a folder again.
+    const plan = { ...planOf('dyt'), weights: `${model.id}/${opened.norm}` };
+    const taken = (await library.converted(plan, 3.25)).map(({ path, bytes }): [string, Uint8Array] => {
+      if (bytes instanceof Blob) throw new Error('a small model is bytes');
+      return [path, bytes];
+    });
+    const { model: again, checkpoint: converted } = await drop('', taken);
+    expect(converted.norm).toBe('dyt');
+    expect(again.license).toBe(info.license);
+    for (const use of ['calibration', 'heldOut'] as const)
+      expect(await library.windows(again.id, use)).toEqual(await library.windows('fairy-tale-gpt', use));
+    expect(
+      JSON.parse(new TextDecoder().decode(taken.find(([path]) => path === 'model.json')?.[1])),
+    ).toMatchObject({ twins: { dyt: { heldOutLoss: 3.25 } } });
     const changed = files.map(([path, bytes]): [string, Uint8Array] =>
       path.endsWith(heldOut.path) ? [path, bytes.map((byte) => byte ^ 1)] : [path, bytes],
     );
