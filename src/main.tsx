@@ -43,12 +43,17 @@ const link = readLink(location.hash);
 applyLink(store, link);
 tellOfLink(store, link);
 let lastLink = location.hash.slice(1);
-/** The address follows the experiment; typing a prompt does not write it at every key. */
+/** What will be written into the address; null where nothing waits. */
+let waiting: string | null = null;
 let writing: ReturnType<typeof setTimeout> | undefined;
-store.subscribe(() => {
+/** The address follows the experiment; typing a prompt does not write it at every key, nor does a run put it off. */
+store.subscribe((state) => {
+  const next = linkOf(state);
+  if (next === (waiting ?? lastLink)) return;
+  waiting = next;
   clearTimeout(writing);
   writing = setTimeout(() => {
-    const next = linkOf(store.getState());
+    waiting = null;
     if (next === lastLink) return;
     lastLink = next;
     history.replaceState(null, '', next ? `#${next}` : location.pathname + location.search);
