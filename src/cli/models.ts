@@ -116,7 +116,7 @@ async function sourceIn(path: string): Promise<Source> {
 }
 
 /** A model in a library of its own. */
-export type OpenedModel = {
+type OpenedModel = {
   readonly library: Library;
   readonly info: ModelInfo;
   readonly weights: string;

@@ -7,11 +7,26 @@ import type { Plan } from '../model/plan.ts';
 import type { Checkpoint } from '../model/model.ts';
 import { CARD, CONFIG, WEIGHTS } from '../model/catalog.ts';
 import type { ModelInfo } from '../model/catalog.ts';
+import type { NormId } from '../norm/registry.ts';
 
 /** How PyTorch takes an exported folder. */
 export const SNIPPET = 'load.py';
 
 const json = (value: unknown): Uint8Array => new TextEncoder().encode(`${JSON.stringify(value, null, 1)}\n`);
+
+/** A configuration that says which sites have another norm than the others. */
+function configWith(
+  given: Readonly<Record<string, unknown>>,
+  others: Readonly<Record<string, NormId>>,
+): Uint8Array {
+  const { site_norms: _, ...config } = given;
+  return json({ ...config, ...(Object.keys(others).length ? { site_norms: others } : {}) });
+}
+
+const snippetFile = ({ model }: Checkpoint, plan: Plan, path: string): ConvertedFile => ({
+  path: SNIPPET,
+  bytes: new TextEncoder().encode(torchSnippet(plan, path, model.norm.eps)),
+});
 
 /** An opened checkpoint with the plan's norms in it, as one of the same kind. Throws Problem `usage`. */
 export async function convertOpened(
@@ -19,23 +34,16 @@ export async function convertOpened(
   plan: Plan,
   carried: readonly ConvertedFile[],
 ): Promise<ConvertedFile<Uint8Array | Blob>[]> {
-  const { native, config: given = {} } = checkpoint.stored ?? {};
-  const { site_norms: _, ...config } = given;
+  const { native, config = {} } = checkpoint.stored ?? {};
   const others = sitesOf(checkpoint).flatMap(({ id }) => {
     const norm = plan.sites[id]?.norm;
     return norm === undefined || norm === native ? [] : [[id, norm] as const];
   });
   return [
-    {
-      path: CONFIG,
-      bytes: json({ ...config, ...(others.length ? { site_norms: Object.fromEntries(others) } : {}) }),
-    },
+    { path: CONFIG, bytes: configWith(config, Object.fromEntries(others)) },
     { path: WEIGHTS, bytes: await convertStored(checkpoint, plan) },
     ...carried,
-    {
-      path: SNIPPET,
-      bytes: new TextEncoder().encode(torchSnippet(plan, WEIGHTS, checkpoint.model.norm.eps)),
-    },
+    snippetFile(checkpoint, plan, WEIGHTS),
   ];
 }
 
@@ -50,10 +58,9 @@ export function convertModel(
   carried: readonly ConvertedFile[],
   heldOutLoss: number,
 ): ConvertedFile[] {
-  const { site_norms: _, ...config } = checkpoint.config ?? {};
   const { norm, others } = membersOf(plan);
   const bytes = convertWeights(checkpoint, plan);
-  const path = `${norm}/model.safetensors`;
+  const path = `${norm}/${WEIGHTS}`;
   const { calibration, heldOut, ...rest } = info;
   const texts = Object.entries({ calibration, heldOut }).filter(([, file]) =>
     carried.some((one) => one.path === file?.path),
@@ -66,7 +73,7 @@ export function convertModel(
     description: `${plan.weights} with its norms swapped for others and calibrated by Normscope. ${info.description}`,
     twins: {
       [norm]: {
-        config: `${norm}/config.json`,
+        config: `${norm}/${CONFIG}`,
         weights: { path, sizeBytes: bytes.byteLength, sha256: sha256(bytes) },
         heldOutLoss,
       },
@@ -75,11 +82,8 @@ export function convertModel(
   return [
     { path: CARD, bytes: json(card) },
     ...carried,
-    {
-      path: `${norm}/config.json`,
-      bytes: json({ ...config, norm, ...(Object.keys(others).length ? { site_norms: others } : {}) }),
-    },
+    { path: `${norm}/${CONFIG}`, bytes: configWith({ ...checkpoint.config, norm }, others) },
     { path, bytes },
-    { path: SNIPPET, bytes: new TextEncoder().encode(torchSnippet(plan, path, checkpoint.model.norm.eps)) },
+    snippetFile(checkpoint, plan, path),
   ];
 }

@@ -13,7 +13,7 @@ import { Problem } from '../problem.ts';
 export type ConvertedFile<B = Uint8Array> = { readonly path: string; readonly bytes: B };
 
 /** The member that most sites have, and those of the others. */
-export type Members = { readonly norm: NormId; readonly others: Readonly<Record<string, NormId>> };
+type Members = { readonly norm: NormId; readonly others: Readonly<Record<string, NormId>> };
 
 /** What stands where. Throws Problem `usage` where weights and a configuration cannot say what the plan is. */
 export function membersOf({ sites }: Plan): Members {

@@ -19,6 +19,16 @@ import { bends, NORM_IDS } from '../../src/norm/registry.ts';
 import type { NormId } from '../../src/norm/registry.ts';
 import { fileUrl, MODEL_FOLDER, readBytes } from './fakes.ts';
 
+/** What stands at a site of a model under a plan. */
+function thetaOf({ sites }: Plan, { model, file }: Checkpoint, id: string) {
+  const site = sites[id];
+  if (!site) throw new Error('no such site');
+  return resolveTheta(site, model.dims.C, (name) => {
+    const tensor = file.tensors.get(`${id}.${name}`);
+    return tensor && toFloat32(tensor);
+  });
+}
+
 describe('a converted model', async () => {
   const folder = new Map<string, Uint8Array>();
   const library = new Library(new URL('http://models/'), async (url) => {
@@ -181,17 +191,8 @@ describe('a converted model', async () => {
     const again = await library.checkpoint('mixed/dyt');
     expect(again.config).toEqual({ ...checkpoint.config, norm: 'dyt', site_norms: others });
     const native = originalPlan('mixed/dyt', again.norm, sitesOf(again));
-    const width = checkpoint.model.dims.C;
     for (const { id } of sites) {
-      const theta = (of: Plan, at: Checkpoint) => {
-        const site = of.sites[id];
-        if (!site) throw new Error('no such site');
-        return resolveTheta(site, width, (name) => {
-          const tensor = at.file.tensors.get(`${id}.${name}`);
-          return tensor && toFloat32(tensor);
-        });
-      };
-      expect(theta(native, again)).toEqual(theta(plan, checkpoint));
+      expect(thetaOf(native, again, id)).toEqual(thetaOf(plan, checkpoint, id));
     }
     // Dropped on the page, and converted once more: to one norm, which needs no list.
     const opened = await drop('mixed/', [...folder]);
@@ -251,17 +252,8 @@ describe('a converted model', async () => {
         places.map(({ id }) => [id, plan.sites[id]?.norm]),
       );
       const native = originalPlan(from, again.norm, sitesOf(again));
-      const width = again.model.dims.C;
       for (const { id } of places) {
-        const theta = (of: Plan, at: Checkpoint) => {
-          const site = of.sites[id];
-          if (!site) throw new Error('no such site');
-          return resolveTheta(site, width, (tensor) => {
-            const found = at.file.tensors.get(`${id}.${tensor}`);
-            return found && toFloat32(found);
-          });
-        };
-        expect(theta(native, again), id).toEqual(theta(plan, first.checkpoint));
+        expect(thetaOf(native, again, id), id).toEqual(thetaOf(plan, first.checkpoint, id));
       }
       const [mine, theirs] = [
         (await onCpu(again)).file.tensors,
